@@ -1,0 +1,97 @@
+r"""Transport cost :math:`\|x'-x\|_r^p` and the budget :math:`\varepsilon^p` that a radius buys."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wdaverify.arrays import Floats
+from wdaverify.errors import ProblemError
+from wdaverify.norms import GroundNorm, norm_named
+
+__all__ = ["TransportCost"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class TransportCost:
+    """Ground norm, order and (optionally) the price of moving mass to another label.
+
+    Parameters
+    ----------
+    norm
+        ``"l1"``, ``"l2"``, ``"linf"`` or a :class:`~wdaverify.norms.GroundNorm`.
+    order
+        Wasserstein order ``p >= 1``; infinity as ``math.inf`` or ``"inf"``.
+    label_cost
+        Cost of a label move in units of distance ``** order``; ``None``: labels do not move.
+
+    Raises
+    ------
+    ProblemError
+        Unknown norm, order below 1, negative label cost, or a label cost with order infinity.
+    """
+
+    norm: GroundNorm
+    order: float
+    label_cost: float | None
+
+    def __init__(
+        self,
+        norm: str | GroundNorm = "linf",
+        order: float | str = 1,
+        label_cost: float | None = None,
+    ) -> None:
+        object.__setattr__(self, "norm", norm if isinstance(norm, GroundNorm) else norm_named(norm))
+        object.__setattr__(self, "order", parse_order(order))
+        object.__setattr__(self, "label_cost", _label_cost(label_cost, self.order))
+
+    @property
+    def finite(self) -> bool:
+        """Whether the order is finite."""
+        return math.isfinite(self.order)
+
+    def of(self, displacements: Floats) -> Floats:
+        """Cost of each displacement ``(..., n) -> (...)``; for order infinity its length."""
+        length = self.norm.length(displacements)
+        return length**self.order if self.finite and self.order != 1 else length
+
+    def budget(self, radius: float) -> float:
+        """Return ``radius ** order`` (the radius itself for order infinity)."""
+        return float(radius**self.order) if self.finite else radius
+
+    def describe(self) -> str:
+        """Return a short name such as ``W_1, l-infinity``."""
+        order = f"{self.order:g}" if self.finite else "∞"
+        label = "" if self.label_cost is None else f", label cost {self.label_cost:g}"
+        return f"W_{order}, {self.norm.name}{label}"
+
+
+def parse_order(order: Any) -> float:  # noqa: ANN401  (whatever a TOML file or a user gives)
+    """Return a Wasserstein order as a float.
+
+    Raises
+    ------
+    ProblemError
+        Not a number of at least 1, nor infinity.
+    """
+    try:
+        value = float(order) if not isinstance(order, bool) else math.nan
+    except (TypeError, ValueError):
+        value = math.nan
+    if not value >= 1:
+        raise ProblemError(f'order: expected a number p >= 1 or "inf", found {order!r}')
+    return value
+
+
+def _label_cost(cost: Any, order: float) -> float | None:  # noqa: ANN401
+    if cost is None:
+        return None
+    if isinstance(cost, bool) or not isinstance(cost, int | float | np.number) or not cost >= 0:
+        raise ProblemError(f"label_cost: expected a number >= 0, found {cost!r}")
+    if math.isinf(order):
+        raise ProblemError(
+            f"label_cost: a label move has a cost only for a finite order, found {cost!r} "
+            f"with order inf"
+        )
+    return float(cost)

@@ -1,0 +1,173 @@
+r"""Losses of a classifier, each a function of the logits ``z`` and a label ``y``.
+
+The piecewise affine ones are a maximum of *pieces* ``coefficients · z + offset`` (on every cell
+an affine function of the input), which is all that the exact engine asks of them.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final, final
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.network import AffineMap
+
+__all__ = [
+    "DLR",
+    "LOSSES",
+    "CrossEntropy",
+    "Hinge",
+    "Loss",
+    "Margin",
+    "TruncatedDLR",
+    "ZeroOne",
+    "loss_named",
+]
+
+
+class Loss(ABC):
+    """A loss ``ℓ(z, y)``, stateless."""
+
+    name: ClassVar[str]
+    classes: ClassVar[int] = 2
+    """Smallest number of classes for which the loss is defined."""
+
+    @abstractmethod
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:
+        """Loss of each sample: logits ``(N, K)``, labels ``(N,)`` -> ``(N,)``."""
+
+    def pieces(self, classes: int, label: int) -> AffineMap:
+        """Return the affine functions of the logits whose maximum is the loss.
+
+        Returns
+        -------
+        AffineMap
+            Matrix ``(pieces, K)`` and offset ``(pieces,)``.
+
+        Raises
+        ------
+        UnsupportedError
+            The loss is not a maximum of affine functions of the logits.
+        """
+        raise UnsupportedError(
+            f"loss {self.name!r} of label {label} ({classes} classes) is not a maximum of affine "
+            f"functions; expected margin, hinge or zero-one"
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+def margins(logits: Floats, labels: Integers) -> Floats:
+    """Return ``max_{j≠y} z_j − z_y`` of each sample: ``(N, K), (N,) -> (N,)``."""
+    rows = np.arange(len(labels))
+    others = np.array(logits)
+    others[rows, labels] = -np.inf
+    return others.max(axis=1) - logits[rows, labels]
+
+
+@final
+class Margin(Loss):
+    """``max_{j≠y} z_j − z_y``: positive where the network errs."""
+
+    name = "margin"
+
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
+        return margins(logits, labels)
+
+    def pieces(self, classes: int, label: int) -> AffineMap:  # noqa: D102
+        others = [j for j in range(classes) if j != label]
+        matrix = np.eye(classes)[others]
+        matrix[:, label] = -1.0
+        return AffineMap(matrix, np.zeros(classes - 1))
+
+
+@final
+class Hinge(Loss):
+    """``max(0, 1 + margin)``."""
+
+    name = "hinge"
+
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
+        return np.maximum(0.0, 1.0 + margins(logits, labels))
+
+    def pieces(self, classes: int, label: int) -> AffineMap:  # noqa: D102
+        matrix, offset = Margin().pieces(classes, label)
+        flat = np.zeros((1, classes))
+        return AffineMap(np.concatenate([matrix, flat]), np.append(offset + 1.0, 0.0))
+
+
+@final
+class ZeroOne(Loss):
+    """``1[margin ≥ 0]``: a tie counts as an error, so the error set is closed."""
+
+    name = "zero-one"
+
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
+        return (margins(logits, labels) >= 0).astype(np.float64)
+
+
+@final
+class CrossEntropy(Loss):
+    """``log Σ_j exp(z_j − z_y)``."""
+
+    name = "cross-entropy"
+
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
+        differences = logits - logits[np.arange(len(labels)), labels][:, None]
+        top = differences.max(axis=1, keepdims=True)
+        return top[:, 0] + np.log(np.exp(differences - top).sum(axis=1))
+
+
+class DLR(Loss):
+    """Difference-of-logits ratio ``margin / (z_(1) − z_(3))``, logits in falling order.
+
+    At ``0/0`` (three logits tie at the top) the upper-semicontinuous closure is taken: 1 where
+    the label is one of them, infinity where it lies strictly below.
+    """
+
+    name = "dlr"
+    classes = 3
+
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
+        top = -np.sort(-logits, axis=1)
+        spread = top[:, 0] - top[:, 2]
+        margin = margins(logits, labels)
+        limit = np.where(margin > 0, np.inf, 1.0)
+        safe = np.where(spread > 0, spread, 1.0)
+        return np.where(spread > 0, margin / safe, limit)
+
+
+@final
+class TruncatedDLR(DLR):
+    """``min(dlr, 1)``."""
+
+    name = "truncated-dlr"
+
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
+        return np.minimum(super().evaluate(logits, labels), 1.0)
+
+
+LOSSES: Final[dict[str, Loss]] = {
+    loss.name: loss for loss in (Margin(), Hinge(), CrossEntropy(), DLR(), TruncatedDLR(), ZeroOne())
+}
+
+
+def loss_named(name: str) -> Loss:
+    """Return the loss called ``name``.
+
+    Raises
+    ------
+    ProblemError
+        No such loss.
+    """
+    if name not in LOSSES:
+        raise ProblemError(f"loss: expected one of {', '.join(LOSSES)}, found {name!r}")
+    return LOSSES[name]
