@@ -1,0 +1,1 @@
+"""Convex programs and the evidence that they were solved."""

@@ -1,0 +1,191 @@
+r"""The question: a network, an empirical measure, a loss, a transport cost and a support.
+
+.. math:: v_p(\varepsilon) = \sup\{\, \mathbb{E}_P\,\ell : W_p(P, P_N) \le \varepsilon \,\},
+          \qquad P_N = \sum_i \mu_i\, \delta_{(x_i, y_i)}
+"""
+
+from dataclasses import dataclass
+from dataclasses import replace as _replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wdaverify.arrays import Floats, Integers, floats, integers
+from wdaverify.cost import TransportCost
+from wdaverify.errors import ProblemError
+from wdaverify.loss import Loss, loss_named
+from wdaverify.network import ReLUNetwork
+from wdaverify.support import Box, Support
+
+__all__ = ["Problem"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """Everything but the radius.
+
+    Parameters
+    ----------
+    network
+        A :class:`~wdaverify.network.ReLUNetwork` with ``n`` inputs and ``K`` logits.
+    points
+        Samples, shape ``(N, n)``, inside the support.
+    labels
+        Class of each sample, ``0 … K−1``, shape ``(N,)``.
+    loss
+        Name of a loss or a :class:`~wdaverify.loss.Loss`.
+    cost
+        Transport cost; l∞ and order 1 when omitted.
+    support
+        Where mass may move; the whole space when omitted.
+    weights
+        Non-negative, shape ``(N,)``; normalised exactly. Uniform when omitted.
+    name
+        For messages and reports.
+
+    Raises
+    ------
+    ProblemError
+        Wrong shapes, labels out of range, points outside the support (how many, the first, by
+        how much), negative or vanishing weights, no data, too few classes for the loss.
+    """
+
+    network: ReLUNetwork
+    points: Floats
+    labels: Integers
+    loss: Loss
+    cost: TransportCost
+    support: Support
+    weights: Floats
+    name: str
+
+    def __init__(  # noqa: PLR0913  (these are the parts of the question)
+        self,
+        network: ReLUNetwork,
+        points: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        *,
+        loss: str | Loss = "margin",
+        cost: TransportCost | None = None,
+        support: Support | None = None,
+        weights: npt.ArrayLike | None = None,
+        name: str = "problem",
+    ) -> None:
+        X = floats(points, "points", ndim=2)
+        y = integers(labels, "labels")
+        w = floats(np.ones(len(X)) if weights is None else weights, "weights", ndim=1)
+        loss = loss if isinstance(loss, Loss) else loss_named(loss)
+        support = (support or Box()).bind(network.features)
+        _check_shapes(network, X, y, w)
+        _check_values(network, y, w, loss)
+        _check_inside(support, X)
+        values = (network, X, y, loss, cost or TransportCost(), support, w, name)
+        for key, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, key, value)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def exact_probabilities(self) -> tuple[Fraction, ...]:
+        """``w_i / Σ w`` as rationals."""
+        w = [Fraction(v) for v in self.weights.tolist()]
+        total = sum(w)
+        return tuple(v / total for v in w)
+
+    @property
+    def probabilities(self) -> Floats:
+        """``μ_i``, the exact probabilities rounded to float64, shape ``(N,)``."""
+        return np.array([float(v) for v in self.exact_probabilities])
+
+    @property
+    def active(self) -> Integers:
+        """Indices of the samples of positive weight."""
+        return np.flatnonzero(self.weights > 0)
+
+    @property
+    def active_labels(self) -> tuple[int, ...]:
+        """Labels that occur with positive weight, in rising order."""
+        return tuple(int(v) for v in np.unique(self.labels[self.active]))
+
+    @property
+    def nominal_losses(self) -> Floats:
+        """Loss of each sample where it is, shape ``(N,)``."""
+        return self.evaluate(self.points, self.labels)
+
+    @property
+    def nominal(self) -> float:
+        """Nominal risk ``Σ μ_i ℓ(x_i, y_i)``."""
+        return float(self.probabilities @ self.nominal_losses)
+
+    def evaluate(self, points: Floats, labels: Integers) -> Floats:
+        """Loss in float64: points ``(N, n)``, labels ``(N,)`` -> ``(N,)``."""
+        return self.loss.evaluate(self.network.logits(points), labels)
+
+    def replace(self, **changes: Any) -> "Problem":  # noqa: ANN401
+        """Return a copy with some parts changed, checked again."""
+        return _replace(self, **changes)
+
+    def head(self, samples: int) -> "Problem":
+        """Return the problem of the first ``samples`` samples.
+
+        Raises
+        ------
+        ProblemError
+            ``samples`` is not between 1 and ``N``.
+        """
+        if not 1 <= samples <= len(self):
+            raise ProblemError(f"samples: expected 1 to {len(self)}, found {samples}")
+        return self.replace(
+            points=self.points[:samples],
+            labels=self.labels[:samples],
+            weights=self.weights[:samples],
+        )
+
+
+def _check_shapes(network: ReLUNetwork, X: Floats, y: Integers, w: Floats) -> None:
+    if len(X) == 0:
+        raise ProblemError(f"points: expected at least one sample, found shape {X.shape}")
+    if X.shape[1] != network.features:
+        raise ProblemError(
+            f"points: shape {X.shape} does not fit the network, which has "
+            f"{network.features} inputs (W0 has shape {network.weights[0].shape})"
+        )
+    for name, array in (("labels", y), ("weights", w)):
+        if array.shape != (len(X),):
+            raise ProblemError(
+                f"{name}: shape {array.shape} does not fit points of shape {X.shape}"
+            )
+
+
+def _check_values(network: ReLUNetwork, y: Integers, w: Floats, loss: Loss) -> None:
+    K = network.classes
+    bad = np.flatnonzero((y < 0) | (y >= K))
+    if len(bad):
+        raise ProblemError(
+            f"labels: expected 0 to {K - 1} (the network has {K} logits), "
+            f"found {y[bad[0]]} at index {bad[0]}"
+        )
+    bad = np.flatnonzero(w < 0)
+    if len(bad):
+        raise ProblemError(f"weights: expected >= 0, found {w[bad[0]]:g} at index {bad[0]}")
+    if not w.any():
+        raise ProblemError("weights: expected at least one positive weight, found only zeros")
+    if loss.classes > K:
+        raise ProblemError(
+            f"loss: {loss.name} needs at least {loss.classes} classes, the network has {K}"
+        )
+
+
+def _check_inside(support: Support, X: Floats) -> None:
+    excess = support.excess(X)
+    outside = np.flatnonzero(excess > 0)
+    if len(outside):
+        first = outside[0]
+        raise ProblemError(
+            f"points: {len(outside)} of {len(X)} lie outside the support ({support.describe()}), "
+            f"the first at index {first} by {excess[first]:.3g}; "
+            f"move them or set clip = true in [data]"
+        )
