@@ -56,6 +56,22 @@ class TransportCost:
         length = self.norm.length(displacements)
         return length**self.order if self.finite and self.order != 1 else length
 
+    def charge(self, points: Floats, origins: Floats) -> Floats:
+        """Bound the exact transport cost from above: ``(..., n), (..., n) -> (...)``.
+
+        What is charged is never less than the cost over the reals and equal to it wherever
+        nothing rounds, so a budget that holds for the charges holds exactly.
+        """
+        difference = points - origins
+        back = difference - points  # TwoDiff (Knuth): the exact rounding error of ``difference``
+        error = (points - (difference - back)) - (origins + back)
+        away = np.where(error == 0, difference, np.nextafter(difference, np.copysign(np.inf, difference)))
+        length = self.norm.length(away)
+        terms = 0.0 if self.norm.name == "linf" or points.shape[-1] == 1 else points.shape[-1] + 2.0
+        if not self.finite or self.order == 1:
+            return length * (1.0 + terms * 2.0**-53) if terms else length
+        return length**self.order * (1.0 + (terms + 4.0) * (self.order + 2.0) * 2.0**-53)
+
     def budget(self, radius: float) -> float:
         """Return ``radius ** order`` (the radius itself for order infinity)."""
         return float(radius**self.order) if self.finite else radius

@@ -5,17 +5,18 @@ smaller depth that a deeper layer still needs:
 :math:`h_l = (\sigma(E_l h_{l-1} + c_l),\; h_{l-1}|_{\text{needed later}})`.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from wdaverify.arrays import Bools, Floats, Integers
-from wdaverify.errors import UnsupportedError
+from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.neurons import Neurons
 from wdaverify.importers.tensor import Tensor
 from wdaverify.network import ReLUNetwork
 
-__all__ = ["arrange"]
+__all__ = ["arrange", "logits"]
 
 _WEIGHTS: Final = 2**30
 """Most entries of all layers together (8 GiB of float64)."""
@@ -38,6 +39,11 @@ class _Layer(NamedTuple):
     own: Integers
     carried: Integers
 
+    @property
+    def width(self) -> int:
+        """Number of neurons."""
+        return len(self.own) + len(self.carried)
+
 
 def arrange(neurons: Neurons, output: Tensor) -> ReLUNetwork:
     """Return the layered network whose logits are the elements of ``output`` in C order.
@@ -51,15 +57,29 @@ def arrange(neurons: Neurons, output: Tensor) -> ReLUNetwork:
     """
     graph = _collect(neurons, output)
     layers = _plan(graph, neurons.features)
-    count = sum(len(l.before) * (len(l.own) + len(l.carried)) for l in layers)
+    count = sum(len(layer.before) * layer.width for layer in layers)
     if count > _WEIGHTS:
         raise UnsupportedError(
             f"as dense layers the network has {count} weights, expected at most {_WEIGHTS}"
         )
     weights = _matrices(graph, layers)
-    biases = [np.append(graph.offset[l.own], np.zeros(len(l.carried))) for l in layers]
-    slopes = [np.append(graph.slopes[l.own], np.ones(len(l.carried))) for l in layers[:-1]]
+    biases = [_extended(graph.offset, layer, 0.0) for layer in layers]
+    slopes = [_extended(graph.slopes, layer, 1.0) for layer in layers[:-1]]
     return ReLUNetwork(weights, biases, slopes)
+
+
+def logits(output: Tensor | npt.NDArray[Any]) -> Tensor:
+    """Return the output of a network on one sample, checked to be one row of logits.
+
+    Raises
+    ------
+    ProblemError
+        Several rows: the batch did not survive.
+    """
+    tensor = output if isinstance(output, Tensor) else Tensor.constant(output)
+    if len(tensor.shape) > 1 and tensor.shape[0] != 1:
+        raise ProblemError(f"expected an output of shape (1, K), found {tensor.shape}")
+    return tensor
 
 
 def _collect(neurons: Neurons, output: Tensor) -> _Graph:
@@ -100,6 +120,10 @@ def _plan(graph: _Graph, features: int) -> list[_Layer]:
         layers.append(_Layer(before, own, carried))
         before = np.concatenate([own, carried])
     return layers
+
+
+def _extended(values: Floats, layer: _Layer, carried: float) -> Floats:
+    return np.append(values[layer.own], np.full(len(layer.carried), carried))
 
 
 def _matrices(graph: _Graph, layers: list[_Layer]) -> list[Floats]:

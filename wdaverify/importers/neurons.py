@@ -87,7 +87,7 @@ class Neurons:
         return tensor if tensor.is_selection else self.activate(tensor, 1.0)
 
     def before(self, tensor: Tensor) -> tuple[Tensor, float]:
-        """Return ``(t, s)`` such that ``tensor`` is the activation of ``t`` with the one slope ``s``.
+        """Return ``(t, s)`` such that ``tensor`` is the activation of ``t`` with one slope ``s``.
 
         Where there is no such activation it is the tensor itself, with slope 1.
         """

@@ -5,7 +5,6 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from wdaverify.arrays import Floats, floats
@@ -33,7 +32,11 @@ class Node:
     """
 
     def __init__(
-        self, proto: Any, values: dict[str, Value], opsets: dict[str, int], neurons: Neurons
+        self,
+        proto: Any,  # noqa: ANN401  (onnx classes are generated, without types)
+        values: dict[str, Value],
+        opsets: dict[str, int],
+        neurons: Neurons,
     ) -> None:
         self.proto = proto
         self.neurons = neurons
@@ -128,13 +131,21 @@ class Node:
         ----------
         inputs
             One array for each input that is not left out.
+
+        Raises
+        ------
+        UnsupportedError
+            An input that should be constant depends on the network's input.
         """
         names = [name for name in self.proto.input if name]
+        if len(names) != len(inputs):
+            raise UnsupportedError("only the first input may depend on the network's input")
+        outputs = [name for name in self.proto.output if name]
         graph = onnx.helper.make_graph(
             [self.proto],
             "node",
             [onnx.helper.make_tensor_value_info(name, 1, None) for name in dict.fromkeys(names)],
-            [onnx.helper.make_tensor_value_info(name, 1, None) for name in self.proto.output],
+            [onnx.helper.make_tensor_value_info(name, 1, None) for name in outputs],
         )
         evaluator = ReferenceEvaluator(graph, opsets=self._opsets)
         return list(evaluator.run(None, dict(zip(names, inputs, strict=True))))
@@ -160,8 +171,3 @@ def lift(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
         return array.astype(np.float64)
     return np.asarray(array)
-
-
-def attribute_tensor(attribute: Any) -> npt.NDArray[Any]:  # noqa: ANN401
-    """Return a tensor-valued attribute as an array."""
-    return np.asarray(numpy_helper.to_array(attribute))

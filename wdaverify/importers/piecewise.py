@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from wdaverify.arrays import Integers
 from wdaverify.errors import ProblemError
+from wdaverify.importers.linear import grouped
 from wdaverify.importers.neurons import Neurons
 from wdaverify.importers.tensor import Tensor, add, concatenate
 from wdaverify.importers.windows import Axis
@@ -84,15 +85,6 @@ def reduce_max(neurons: Neurons, x: Tensor, axes: Sequence[int]) -> Tensor:
     return _maximum_of(neurons, x, groups).reshape(shape)
 
 
-def grouped(x: Tensor, axes: Sequence[int]) -> tuple[Integers, tuple[int, ...]]:
-    """Return the positions reduced to each element, ``(M, J)``, and the shape that remains."""
-    axes = [axis % len(x.shape) for axis in axes]
-    kept = tuple(1 if k in axes else size for k, size in enumerate(x.shape))
-    ends = list(range(len(x.shape) - len(axes), len(x.shape)))
-    moved = np.moveaxis(x.positions, axes, ends)
-    return moved.reshape(int(np.prod(kept)), -1), kept
-
-
 def max_pool(neurons: Neurons, x: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Return the maximum of each window of ``x (1, C, *sizes)``, one axis after the other.
 
@@ -142,9 +134,7 @@ def _halved(neurons: Neurons, flat: Tensor, groups: Integers) -> tuple[Tensor, I
     single = second < 0
     kept = neurons.carry(flat.take(np.where(single, first, second)))
     pairs = np.flatnonzero(~single)
-    excess = neurons.activate(
-        add(flat.take(first[pairs]), flat.take(second[pairs]).scaled(-1.0))
-    )
+    excess = neurons.activate(add(flat.take(first[pairs]), flat.take(second[pairs]).scaled(-1.0)))
     spread = np.full(len(keys), -1, dtype=np.int64)
     spread[pairs] = np.arange(len(pairs))
     halves = np.full(left.shape, -1, dtype=np.int64)

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.errors import ProblemError
 from wdaverify.importers.entries import Entries, check_size
 
-__all__ = ["Tensor", "add", "concatenate", "matmul", "multiply"]
+__all__ = ["Tensor", "add", "concatenate"]
 
 
 @final
@@ -83,7 +83,8 @@ class Tensor:
         """Return ``A @ self`` in ``shape``, where ``A[rows[t], inner[t]] += factors[t]``."""
         entries = self.entries.combine(rows, inner, factors)
         terms = factors * self.offset[inner]
-        return Tensor(shape, entries, np.bincount(rows, terms, minlength=prod(shape)))
+        offset: Floats = np.bincount(rows, terms, minlength=prod(shape)).astype(np.float64)
+        return Tensor(shape, entries, offset)
 
     def scaled(self, factor: npt.ArrayLike) -> "Tensor":
         """Return the elementwise product with a constant; NumPy broadcasting."""
@@ -113,21 +114,6 @@ def add(left: Tensor, right: Tensor) -> Tensor:
     return Tensor(shape, a.entries.plus(b.entries), a.offset + b.offset)
 
 
-def multiply(left: Tensor, right: Tensor) -> Tensor:
-    """Return the elementwise product of two tensors, one of them constant.
-
-    Raises
-    ------
-    UnsupportedError
-        Neither is constant: the product is not piecewise affine.
-    """
-    if not right.is_constant:
-        left, right = right, left
-    if not right.is_constant:
-        raise UnsupportedError("the product of two tensors that depend on the input is not affine")
-    return left.scaled(right.offset.reshape(right.shape))
-
-
 def concatenate(tensors: Sequence[Tensor], axis: int) -> Tensor:
     """Join tensors along an existing axis."""
     starts = np.cumsum([0, *(t.size for t in tensors)])
@@ -142,55 +128,6 @@ def concatenate(tensors: Sequence[Tensor], axis: int) -> Tensor:
     )
     parts = [t.positions + k for t, k in zip(tensors, starts, strict=False)]
     return stacked.take(np.concatenate(parts, axis=axis))
-
-
-def matmul(left: Tensor, right: Tensor) -> Tensor:
-    """Return the matrix product of two tensors, one of them constant, as ``numpy.matmul`` does.
-
-    Raises
-    ------
-    ProblemError
-        Shapes that do not match.
-    UnsupportedError
-        Neither is constant.
-    """
-    if not left.shape or not right.shape:
-        raise ProblemError(f"no matrix product of shapes {left.shape} and {right.shape}")
-    a = left.reshape((1, *left.shape)) if len(left.shape) == 1 else left
-    b = right.reshape((*right.shape, 1)) if len(right.shape) == 1 else right
-    if a.shape[-1] != b.shape[-2]:
-        raise ProblemError(f"no matrix product of shapes {left.shape} and {right.shape}")
-    if b.is_constant:
-        product = _times(a, b.offset.reshape(b.shape))
-    elif a.is_constant:  # W x = (xᵀ Wᵀ)ᵀ
-        W = np.swapaxes(a.offset.reshape(a.shape), -1, -2)
-        product = _transposed(_times(_transposed(b), W))
-    else:
-        raise UnsupportedError("the product of two tensors that depend on the input is not affine")
-    keep = list(product.shape)
-    if len(right.shape) == 1:
-        del keep[-1]
-    if len(left.shape) == 1:
-        del keep[-1 if len(right.shape) == 1 else -2]
-    return product.reshape(keep)
-
-
-def _times(x: Tensor, W: Floats) -> Tensor:
-    """``x (..., M, K) @ W (..., K, N)``."""
-    batch = np.broadcast_shapes(x.shape[:-2], W.shape[:-2])
-    M, N, K = x.shape[-2], W.shape[-1], W.shape[-2]
-    shape = (*batch, M, N)
-    check_size(prod(shape) * K, "products in one matrix product")
-    rows = np.arange(prod(shape), dtype=np.int64).reshape(*shape, 1)
-    inner = x.positions[..., :, None, :]
-    factors = np.swapaxes(W, -1, -2)[..., None, :, :]
-    full = (*shape, K)
-    r, i, f = (np.broadcast_to(a, full).ravel() for a in (rows, inner, factors))
-    return x.combine(shape, r, i, f)
-
-
-def _transposed(x: Tensor) -> Tensor:
-    return x.take(np.swapaxes(x.positions, -1, -2))
 
 
 def _broadcast(factor: Floats, tensor: Tensor) -> tuple[Floats, Tensor]:

@@ -43,7 +43,8 @@ class Axis(NamedTuple):
         """
         span = (self.kernel - 1) * self.dilation + 1
         room = self.size + self.begin + self.end - span
-        if min(self.size, self.kernel, self.stride, self.dilation) < 1 or room < 0:
+        positive = min(self.size, self.kernel, self.stride, self.dilation) > 0
+        if not positive or min(self.begin, self.end, room) < 0:
             raise ProblemError(f"no window fits: {self}")
         if self.rounding == "floor":
             return room // self.stride + 1

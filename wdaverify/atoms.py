@@ -1,0 +1,235 @@
+r"""Atoms: feasible points of samples, and the best distribution that they allow.
+
+Whoever finds points (attack or exact engine) offers them here. Loss and transport cost are
+evaluated in float64 numpy, points outside the support are dropped, and each sample keeps only the
+atoms on its envelope: the lower bound of every method is the merge over these.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.envelope import Allocation, Envelope, Merge, majorant, merge
+from wdaverify.evaluation import certain_losses
+from wdaverify.problem import Problem
+from wdaverify.tolerances import EXACT
+
+__all__ = ["Atoms", "Distribution", "Ray"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ray:
+    """A direction in which the loss of a label grows for ever.
+
+    Attributes
+    ----------
+    base, direction
+        The half-line ``base + t · direction`` inside the support, shape ``(n,)``.
+    slope
+        Growth of the loss per unit of ``‖direction‖ t``.
+    """
+
+    base: Floats
+    direction: Floats
+    slope: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distribution:
+    """A discrete distribution and the transport plan that reaches it from the data.
+
+    Attributes
+    ----------
+    points, labels, weights
+        Shapes ``(M, n)``, ``(M,)`` and ``(M,)``.
+    origin
+        Sample from which the mass of each atom comes, ``(M,)``.
+    attained
+        Whether the supremum is attained here; ``False`` where mass still wants to travel farther.
+    """
+
+    points: Floats
+    labels: Integers
+    weights: Floats
+    origin: Integers
+    attained: bool = True
+
+    def risk(self, problem: Problem) -> float:
+        """Expected loss, evaluated in float64."""
+        return float(self.weights @ certain_losses(problem, self.points, self.labels))
+
+    def transport_cost(self, problem: Problem) -> float:
+        """Cost of the plan: ``Σ w ‖x' − x‖^p``, the largest distance for order infinity."""
+        costs = problem.cost.of(self.points - problem.points[self.origin])
+        return float(self.weights @ costs) if problem.cost.finite else float(costs.max())
+
+    def exact_transport_cost(self, problem: Problem) -> Fraction:
+        """:meth:`transport_cost` over the rationals (l1 and l∞, integral or infinite order)."""
+        norm, order = problem.cost.norm, problem.cost.order
+        lengths = [
+            norm.exact_length([Fraction(a) - Fraction(b) for a, b in zip(x, y, strict=True)])
+            for x, y in zip(
+                self.points.tolist(), problem.points[self.origin].tolist(), strict=True
+            )
+        ]
+        if not problem.cost.finite:
+            return max(lengths)
+        masses = [Fraction(w) for w in self.weights.tolist()]
+        return sum((m * s ** int(order) for m, s in zip(masses, lengths, strict=True)), Fraction(0))
+
+
+class Atoms:
+    """Points known for each sample of a problem, the sample itself among them.
+
+    Attributes
+    ----------
+    points, owners
+        Shapes ``(M, n)`` and ``(M,)``.
+    costs, losses
+        Transport cost (rounded up, so that budgets hold exactly; for order infinity the distance)
+        and loss with the label of the owner, ``(M,)``.
+    rays
+        Escape directions by label, only for order 1 on an unbounded support.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.rays: dict[int, Ray] = {}
+        self.points = problem.points
+        self.owners: Integers = np.arange(len(problem))
+        self.costs = np.zeros(len(problem))
+        self.losses = certain_losses(problem, problem.points, problem.labels)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def add(self, points: Floats, owners: Integers) -> None:
+        """Offer points ``(M, n)`` to their owners ``(M,)``; those outside the support are dropped."""
+        keep = self.problem.support.contains(points) & np.isfinite(points).all(axis=-1)
+        points, owners = points[keep], owners[keep]
+        if len(points) == 0:
+            return
+        losses = certain_losses(self.problem, points, self.problem.labels[owners])
+        costs = self.problem.cost.charge(points, self.problem.points[owners])
+        self.points = np.concatenate([self.points, points])
+        self.owners = np.concatenate([self.owners, owners])
+        self.costs = np.concatenate([self.costs, costs])
+        self.losses = np.concatenate([self.losses, losses])
+
+    def merge(self) -> Merge:
+        """Merge the inner envelopes of all samples (finite order)."""
+        return merge(self.envelopes(), self.problem.probabilities)
+
+    def envelopes(self) -> list[Envelope]:
+        """Return the inner envelope of each sample (finite order)."""
+        groups = self._by_owner()
+        result = []
+        for i, group in enumerate(groups):
+            ray = self.rays.get(int(self.problem.labels[i]))
+            slope = ray.slope if ray is not None and ray.slope > 0 else 0.0
+            result.append(majorant(self.costs[group], self.losses[group], group, slope=slope))
+        return result
+
+    def value(self, radius: float) -> float:
+        """Worst-case risk over the known atoms (rays in the limit) at a radius."""
+        if self.problem.cost.finite:
+            return self.merge().value(self.problem.cost.budget(radius))
+        return float(self.problem.probabilities @ self.losses[self._nearest_worst(radius)])
+
+    def distribution(self, radius: float) -> Distribution:
+        """Return the best distribution within the radius, mass on rays sent far but finitely far."""
+        if not self.problem.cost.finite:
+            best = self._nearest_worst(radius)
+            best = best[self.problem.weights[self.owners[best]] > 0]
+            return self._distribution(best, self.problem.probabilities[self.owners[best]])
+        merged = self.merge()
+        envelopes = self.envelopes()
+        budget = self.problem.cost.budget(radius)
+        allocation = merged.allocate(budget)
+        atoms = np.array([envelopes[s.sample].atoms[s.breakpoint] for s in allocation.shares])
+        masses = np.array([s.mass for s in allocation.shares])
+        if allocation.escape is None:
+            return self._distribution(atoms, masses)
+        return self._escaped(atoms, masses, allocation, merged.value(budget))
+
+    def prune(self) -> None:
+        """Forget every atom that lies on no envelope."""
+        if not self.problem.cost.finite:
+            return
+        keep = np.concatenate([envelope.atoms for envelope in self.envelopes()])
+        self.points, self.owners = self.points[keep], self.owners[keep]
+        self.costs, self.losses = self.costs[keep], self.losses[keep]
+
+    def _by_owner(self) -> list[Integers]:
+        order = np.argsort(self.owners, kind="stable")
+        edges = np.searchsorted(self.owners[order], np.arange(len(self.problem) + 1))
+        return [order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def _nearest_worst(self, radius: float) -> Integers:
+        """Return the worst atom of each sample within the distance, the nearest among equals."""
+        allowed = self.costs <= radius
+        best = []
+        for group in self._by_owner():
+            inside = group[allowed[group]]
+            best.append(inside[np.lexsort((self.costs[inside], -self.losses[inside]))[0]])
+        return np.array(best)
+
+    def _distribution(
+        self, atoms: Integers, masses: Floats, *, attained: bool = True
+    ) -> Distribution:
+        keep = masses > 0
+        atoms, masses = atoms[keep], masses[keep]
+        owners = self.owners[atoms]
+        labels = self.problem.labels[owners]
+        return Distribution(self.points[atoms], labels, masses, owners, attained)
+
+    def _escaped(
+        self, atoms: Integers, masses: Floats, allocation: Allocation, limit: float
+    ) -> Distribution:
+        """Send a little mass of one sample far along a ray, far enough to come close to the limit."""
+        assert allocation.escape is not None
+        i, budget = allocation.escape
+        ray = self.rays[int(self.problem.labels[i])]
+        donor = next(k for k, atom in enumerate(atoms) if self.owners[atom] == i)
+        base = self._distribution(atoms, masses, attained=False)
+        best, achieved = base, -np.inf
+        for exponent in range(4, 44, 4):
+            mass = min(masses[donor] / 2, 2.0**-exponent)
+            trial = self._sent(atoms, masses, (donor, mass, budget + mass * self.costs[atoms[donor]]), ray)
+            if trial is None:
+                continue
+            risk = trial.risk(self.problem)
+            if risk > achieved:
+                best, achieved = trial, risk
+            if limit - achieved <= 1e-3 * EXACT * max(1.0, abs(limit)):
+                break
+        return best if achieved > base.risk(self.problem) else base
+
+    def _sent(
+        self, atoms: Integers, masses: Floats, moved: tuple[int, float, float], ray: Ray
+    ) -> Distribution | None:
+        """Move ``mass`` of one share to the point of the ray that uses up ``budget``."""
+        donor, mass, budget = moved
+        sample = int(self.owners[atoms[donor]])
+        start = self.problem.points[sample]
+        norm = self.problem.cost.norm
+        offset = float(norm.length(ray.base - start))
+        travel = (budget / mass - offset) * (1.0 - 1e-12)
+        if travel <= 0:
+            return None
+        length = float(norm.length(ray.direction))
+        far = ray.base + travel / length * ray.direction
+        if not self.problem.support.contains(far[None, :])[0]:
+            return None
+        rest = masses.copy()
+        rest[donor] -= mass
+        kept = self._distribution(atoms, rest, attained=False)
+        return Distribution(
+            np.concatenate([kept.points, far[None, :]]),
+            np.append(kept.labels, self.problem.labels[sample]),
+            np.append(kept.weights, mass),
+            np.append(kept.origin, sample),
+            attained=False,
+        )

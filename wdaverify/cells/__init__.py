@@ -1,0 +1,1 @@
+"""Activation cells: the polyhedra on which the network is affine."""

@@ -1,0 +1,91 @@
+"""Opening a file of ``torch.export.save``, without running code that it may contain.
+
+``torch.export.load`` unpickles parts of the archive without restrictions and loads compiled
+libraries; archives with such parts are refused before torch sees them.
+"""
+
+import io
+import json
+import logging
+import pickle
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from wdaverify.errors import ProblemError
+from wdaverify.importers.place import MALFORMED, one_line
+
+__all__ = ["load"]
+
+_EXPECTED = "expected a program written by torch.export.save"
+_CODE = ("data/aotinductor/", "data/constants/custom_obj_", "data/constants/opaque_obj_")
+
+
+def load(path: Path) -> torch.export.ExportedProgram:
+    """Return the exported program in ``path``.
+
+    Raises
+    ------
+    ProblemError
+        Another kind of file, a broken one, or one with parts that would run code when loaded.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check(archive)
+    except zipfile.BadZipFile:
+        with path.open("rb") as file:
+            start = file.read(12)
+        found = f"a file beginning {start!r}" if start else "an empty file"
+        raise ProblemError(f"{_EXPECTED}, found {found}") from None
+    except OSError as error:
+        raise ProblemError(f"{_EXPECTED}, found {error.strerror}") from None
+    try:
+        with _silent(logging.getLogger("torch.export")):
+            return torch.export.load(path)
+    except (*MALFORMED, pickle.UnpicklingError) as error:
+        raise ProblemError(f"{_EXPECTED}, found a broken one: {one_line(error)}") from error
+
+
+def _check(archive: zipfile.ZipFile) -> None:
+    names = [name.partition("/")[2] for name in archive.namelist()]
+    if "archive_format" not in names and "serialized_exported_program.json" not in (
+        archive.namelist()
+    ):
+        other = "a file of torch.save" if "data.pkl" in names else "another zip archive"
+        raise ProblemError(f"{_EXPECTED}, found {other}")
+    if max(Counter(archive.namelist()).values()) > 1:
+        raise ProblemError(f"{_EXPECTED}, found two parts of the same name")
+    for full, name in zip(archive.namelist(), names, strict=True):
+        if name.startswith(_CODE) or (full.endswith(".pt") and not _is_plain(archive.read(full))):
+            raise ProblemError(f"{_EXPECTED} without code, found the part {full!r}")
+        if full.endswith("_config.json") and _is_pickled(archive.read(full)):
+            raise ProblemError(f"{_EXPECTED} without code, found pickled tensors in {full!r}")
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether a pickle holds nothing but tensors and containers of them."""
+    try:
+        torch.load(io.BytesIO(data), weights_only=True)
+    except (*MALFORMED, pickle.UnpicklingError):
+        return False
+    return True
+
+
+def _is_pickled(config: bytes) -> bool:
+    payloads = json.loads(config)["config"]
+    return any(payload["use_pickle"] for payload in payloads.values())
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Keep torch from printing a traceback of what we report in one line."""
+    disabled = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled

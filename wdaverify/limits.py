@@ -1,0 +1,55 @@
+"""Limits on time, memory and cells: long work asks now and then whether it may go on."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+
+from wdaverify.errors import LimitReached
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long work may take; the clock starts when the object is made.
+
+    Parameters
+    ----------
+    seconds
+        Wall-clock time.
+    gigabytes
+        Peak resident memory of the process.
+    cells
+        Number of activation cells.
+    """
+
+    seconds: float = float("inf")
+    gigabytes: float = float("inf")
+    cells: float = float("inf")
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the limits were made."""
+        return time.monotonic() - self.start
+
+    def check(self, doing: str, cells: int = 0) -> None:
+        """Raise when a limit is exceeded.
+
+        Raises
+        ------
+        LimitReached
+            Names the limit and what was reached.
+        """
+        if cells > self.cells:
+            raise LimitReached(f"{doing}: more than {self.cells:.0f} cells")
+        if self.elapsed > self.seconds:
+            raise LimitReached(f"{doing}: time limit of {self.seconds:g} s, {cells} cells so far")
+        if self.gigabytes < float("inf") and _peak_gigabytes() > self.gigabytes:
+            raise LimitReached(f"{doing}: memory limit of {self.gigabytes:g} GB")
+
+
+def _peak_gigabytes() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
