@@ -44,7 +44,9 @@ class Node:
         self._inputs: list[Value | None] = []
         for name in proto.input:
             if name and name not in values:
-                raise ProblemError(f"input {name!r} is not defined before this node")
+                raise ProblemError(
+                    f"input {name!r} is neither an initialiser nor computed before this node"
+                )
             self._inputs.append(values[name] if name else None)
 
     @property

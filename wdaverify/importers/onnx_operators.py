@@ -210,20 +210,10 @@ _OPERATORS: Final[dict[str, Callable[[Node], Tensor]]] = {
     "Sub": _subtract,
     "Sum": _sum,
 }
-_MOVES: Final = (
-    "DepthToSpace",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Identity",
-    "Reshape",
-    "Slice",
-    "SpaceToDepth",
-    "Split",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
+_MOVED: Final = (
+    "DepthToSpace Expand Flatten Gather Identity Reshape Slice SpaceToDepth Split Squeeze Tile "
+    "Transpose Unsqueeze"
 )
+_MOVES: Final = tuple(_MOVED.split())
 SUPPORTED: Final = tuple(sorted([*_OPERATORS, *_MOVES, "Constant", "Shape"]))
 """Names of all operators that may depend on the network's input, and of constants."""

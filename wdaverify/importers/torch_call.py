@@ -27,13 +27,17 @@ class Call:
     """
 
     def __init__(
-        self, target: Any, args: Sequence[Any], kwargs: dict[str, Any], neurons: Neurons
+        self,
+        target: Any,  # noqa: ANN401  (the class has no public name)
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        neurons: Neurons,
     ) -> None:
         self.target = target
         self.args = args
         self.kwargs = kwargs
         self.neurons = neurons
-        schema = target._schema.arguments
+        schema = target._schema.arguments  # noqa: SLF001  (torch has no public way)
         self._named = {
             argument.name: argument.default_value
             for argument in schema

@@ -40,6 +40,11 @@ def translate(call: Call) -> Any:  # noqa: ANN401  (what the operator returns)
     name = call.name
     if name == "aten.sym_size":
         return call.operand("self").shape[call.get("dim")]
+    if name in _LIKE:
+        x, *rest = call.args
+        return evaluate(
+            call.target, (torch.zeros(x.shape, dtype=torch.float64), *rest), call.kwargs
+        )
     if name in _MOVES:
         return _moved(call)
     if name in _OPERATORS:
@@ -268,38 +273,12 @@ _FIRST_OF_SEVERAL: Final[dict[str, Callable[[Call], Tensor]]] = {
     "aten._native_batch_norm_legit_no_training": _batch_norm,
     "aten.max_pool2d_with_indices": partial(max_pool, rank=2),
 }
-_MOVES: Final = tuple(
-    f"aten.{name}"
-    for name in (
-        "_unsafe_view",
-        "alias",
-        "chunk",
-        "clone",
-        "contiguous",
-        "detach",
-        "expand",
-        "flatten",
-        "flip",
-        "index_select",
-        "movedim",
-        "narrow",
-        "permute",
-        "pixel_shuffle",
-        "repeat",
-        "reshape",
-        "roll",
-        "select",
-        "slice",
-        "split",
-        "split_with_sizes",
-        "squeeze",
-        "t",
-        "transpose",
-        "unbind",
-        "unflatten",
-        "unsqueeze",
-        "view",
-    )
+_MOVED: Final = (
+    "_unsafe_view alias chunk clone contiguous detach expand flatten flip index_select movedim "
+    "mT narrow numpy_T permute pixel_shuffle repeat reshape roll select slice split "
+    "split_with_sizes squeeze t transpose unbind unflatten unfold unsqueeze view"
 )
-SUPPORTED: Final = tuple(sorted([*_OPERATORS, *_FIRST_OF_SEVERAL, *_MOVES]))
+_MOVES: Final = tuple(f"aten.{name}" for name in _MOVED.split())
+_LIKE: Final = ("aten.full_like", "aten.new_zeros", "aten.ones_like", "aten.zeros_like")
+SUPPORTED: Final = tuple(sorted([*_OPERATORS, *_FIRST_OF_SEVERAL, *_MOVES, *_LIKE]))
 """Names of all operators that may depend on the network's input."""

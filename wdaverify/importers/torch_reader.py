@@ -4,8 +4,9 @@
 ONNX reader every value is an affine function of the neurons met so far, in float64.
 """
 
+import operator
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 
+from wdaverify.arrays import floats
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.layers import arrange, logits
 from wdaverify.importers.neurons import Neurons
@@ -142,13 +144,117 @@ def _value(
     node: torch.fx.Node,
     values: dict[torch.fx.Node, Any],
     neurons: Neurons,
-) -> Any:  # noqa: ANN401
+) -> Any:  # noqa: ANN401  (tensors, numbers, and tuples of them)
     if node.op == "placeholder":
         return lift(_stored(program, node.name))
     if node.op != "call_function":
         raise UnsupportedError(f"a node of kind {node.op}")
     args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-    given = [values[argument] for argument in node.all_input_nodes]
-    if not any(isinstance(value, Tensor) for value in given) or _is_item(node):
-        return evaluate(node.target, args, kwargs)
-    return translate(Call(node.target, args, kwargs, neurons))
+    symbolic = any(_depends(values[argument]) for argument in node.all_input_nodes)
+    if symbolic and node.target is not operator.getitem:
+        return translate(Call(node.target, args, kwargs, neurons))
+    return evaluate(node.target, args, kwargs)
+
+
+def _depends(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, Tensor)
+
+
+def _source(program: ExportedProgram) -> torch.fx.Node:
+    return _only(program, "input", program.graph_signature.user_inputs)
+
+
+def _output(program: ExportedProgram) -> torch.fx.Node:
+    return _only(program, "output", program.graph_signature.user_outputs)
+
+
+def _only(program: ExportedProgram, kind: str, names: Sequence[Any]) -> torch.fx.Node:
+    if len(names) != 1:
+        raise UnsupportedError(f"expected one {kind}, found {len(names)}: {names}")
+    node: torch.fx.Node = next(node for node in program.graph.nodes if node.name == names[0])
+    return node
+
+
+def _shape(source: torch.fx.Node) -> tuple[int, ...]:
+    """Return the shape of the input, with batch size 1."""
+    example = source.meta["val"]
+    if not isinstance(example, torch.Tensor) or not example.is_floating_point():
+        found = example.dtype if isinstance(example, torch.Tensor) else type(example).__name__
+        raise UnsupportedError(f"input {source.name!r}: expected floating point, found {found}")
+    batch, *rest = example.shape if example.ndim > 1 else (1, *example.shape)
+    if isinstance(batch, int) and batch != 1:
+        raise ProblemError(
+            f"input {source.name!r}: expected batch size 1 or dynamic, "
+            f"found shape {tuple(example.shape)}"
+        )
+    if not rest or not all(isinstance(size, int) and size > 0 for size in rest):
+        raise ProblemError(
+            f"input {source.name!r}: expected fixed sizes beside the batch, "
+            f"found shape {tuple(example.shape)}"
+        )
+    return (1, *rest) if example.ndim > 1 else tuple(rest)
+
+
+def _stored(program: ExportedProgram, name: str) -> torch.Tensor:
+    """Return the parameter, buffer or constant behind a placeholder."""
+    signature = program.graph_signature
+    stored = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    key = stored[name]
+    value: torch.Tensor = {**program.constants, **program.state_dict}[key]
+    floats(lift(value).numpy(), key, infinite=True)  # names the parameter that holds a NaN
+    return value
+
+
+def _needed(program: ExportedProgram, output: torch.fx.Node) -> set[torch.fx.Node]:
+    needed = {output}
+    for node in reversed(program.graph.nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    return needed
+
+
+def _mutates(node: torch.fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
+
+
+def _functional(program: ExportedProgram) -> ExportedProgram:
+    """Rewrite operators that work in place: a value of the graph must not change later."""
+    with warnings.catch_warnings():
+        # torch's own code, met when it copies the program
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+        functional: ExportedProgram = program.run_decompositions({})
+    return functional
+
+
+def _describe(node: torch.fx.Node) -> str:
+    """Name an operator and, where the exporter kept it, the layer of the module."""
+    if node.op == "placeholder":
+        return f"parameter {node.name!r}"
+    layers = [name for name, _ in node.meta.get("nn_module_stack", {}).values() if name]
+    layer = f" of layer {layers[-1]!r}" if layers else ""
+    return f"{node.target} node {node.name!r}{layer}"
+
+
+def _kind(module: torch.nn.Module) -> dict[str, Any]:
+    """Return the number type and the device of the module's parameters."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            return {"dtype": tensor.dtype, "device": tensor.device}
+    return {}
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Set evaluation mode, and afterwards the mode of each part to what it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

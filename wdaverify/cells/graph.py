@@ -1,0 +1,172 @@
+r"""Facets of cells and the adjacency graph.
+
+Row ``k`` of a cell is a *facet* when the cell meets its hyperplane with dimension ``d − 1``. The
+cells form a polyhedral complex, so a point in the relative interior of a facet that is not on the
+boundary of the support lies in exactly two cells: the neighbour is the other one.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import networkx as nx
+import numpy as np
+
+from wdaverify.arrays import Floats
+from wdaverify.cells.complex import CellComplex
+from wdaverify.cells.decision import ExactCells
+from wdaverify.cells.enumeration import DOUBT
+from wdaverify.convex.exact import exact_interior_point
+from wdaverify.convex.highs import LinearProgram
+from wdaverify.errors import EnumerationError
+from wdaverify.network import AffineMap
+from wdaverify.rational import Rationals
+
+__all__ = ["Facet", "adjacency", "facets"]
+
+
+class Facet(NamedTuple):
+    """A facet of a cell that lies inside the support.
+
+    Attributes
+    ----------
+    neuron
+        Neuron whose hyperplane it lies on.
+    point
+        A point of its relative interior, in the coordinates of the frame, ``(d,)``.
+    outward
+        Unit normal that leaves the cell, ``(d,)``.
+    room
+        Distance from ``point`` to every other row of the cell.
+    """
+
+    neuron: int
+    point: Floats
+    outward: Floats
+    room: float
+
+
+def facets(cells: CellComplex, index: int) -> Iterator[Facet]:
+    """Yield the facets of one cell, except those on the boundary of the support."""
+    cell = cells[index]
+    neurons = np.flatnonzero(cell.cuts)
+    exact = ExactCells(cells.network, cells.frame)
+    A, b = _exact_rows(cells, index, exact)
+    G, h = _float_rows(A, b)
+    base = len(cells.frame.bound)
+    d = cells.frame.dimension
+    free = np.append(np.full(d, np.inf), 1.0)
+    program = LinearProgram(-free, free)
+    program.add_rows(np.column_stack([G, np.ones(len(G))]), h)
+    costs = np.append(np.zeros(d), 1.0)
+    for r, neuron in enumerate(neurons.tolist()):
+        row = base + r
+        program.drop_rows(len(G))
+        # the row itself becomes an equality without the slack variable
+        program.add_rows(np.append(G[row], 0.0)[None, :], h[row : row + 1], h[row : row + 1])
+        program.bound_rows(np.array([row]), np.array([np.inf]))
+        answer = program.maximize(costs)
+        program.bound_rows(np.array([row]), h[row : row + 1])
+        others = np.delete(np.arange(len(G)), row)
+        point = answer.point[:d]
+        room = float((h[others] - G[others] @ point).min(initial=1.0))
+        if room <= -DOUBT:
+            continue
+        if room <= DOUBT:
+            decided = _exact_facet(A, b, row)
+            if decided is None:
+                continue
+            point = decided
+            room = float((h[others] - G[others] @ point).min(initial=1.0))
+        yield Facet(neuron, point, G[row], room)
+
+
+def adjacency(cells: CellComplex) -> nx.Graph:
+    """Return the graph whose edges join cells that share a facet.
+
+    Every edge carries ``neuron``, the first neuron whose hyperplane separates the two.
+
+    Raises
+    ------
+    EnumerationError
+        No neighbour lies across some facet: a cell is missing.
+    """
+    graph = nx.Graph()
+    for k, bounded in enumerate(cells.bounded.tolist()):
+        graph.add_node(k, bounded=bounded)
+    for k in range(len(cells)):
+        for facet in facets(cells, k):
+            graph.add_edge(k, neighbour(cells, k, facet), neuron=facet.neuron)
+    return graph
+
+
+def neighbour(cells: CellComplex, index: int, facet: Facet) -> int:
+    """Return the cell on the other side of a facet.
+
+    Raises
+    ------
+    EnumerationError
+        There is none.
+    """
+    point = cells.frame.points(facet.point)
+    step = max(facet.room, 1e-12) / 4.0
+    while step > 1e-13:
+        beyond = cells.frame.points(facet.point + step * facet.outward)
+        found = cells.locate(beyond[None, :])[0]
+        if found is not None and found != index:
+            touching = cells[found].contains(point[None, :], 1e-10 * (1 + float(np.abs(point).max())))
+            if touching[0]:
+                return found
+        step /= 8.0
+    for other in range(len(cells)):
+        if other != index and _touches(cells, other, facet):
+            return other
+    raise EnumerationError(
+        f"cell {index}: no cell lies across its facet on neuron {facet.neuron} at "
+        f"{np.array2string(point, precision=6)}; a cell is missing"
+    )
+
+
+def _touches(cells: CellComplex, index: int, facet: Facet) -> bool:
+    point = cells.frame.points(facet.point)[None, :]
+    inside = cells.frame.points(facet.point + 1e-9 * facet.outward)[None, :]
+    close = 1e-10 * (1 + float(np.abs(point).max()))
+    return bool(
+        cells[index].contains(point, close)[0] and cells[index].contains(inside, close)[0]
+    )
+
+
+def _exact_rows(
+    cells: CellComplex, index: int, exact: ExactCells
+) -> tuple[Rationals, Rationals]:
+    """Support rows, then cut rows, of a cell over the rationals, in frame coordinates."""
+    cell = cells[index]
+    matrix, bound = [cells.frame.matrix], [cells.frame.bound]
+    for k in np.flatnonzero(cell.cuts).tolist():
+        w, b = exact.row(k, cell.pattern)
+        sign = -1 if cell.pattern[k] else 1
+        matrix.append((sign * w)[None, :])
+        bound.append(np.array([-sign * b], dtype=object))
+    return np.concatenate(matrix), np.concatenate(bound)
+
+
+def _float_rows(A: Rationals, b: Rationals) -> AffineMap:
+    G, h = A.astype(np.float64), b.astype(np.float64)
+    length = np.linalg.norm(G, axis=1)
+    return AffineMap(G / length[:, None], h / length)
+
+
+def _exact_facet(A: Rationals, b: Rationals, row: int) -> Floats | None:
+    """Return a point with equality in one row and strict inequality in the others."""
+    pivot = next(k for k, value in enumerate(A[row]) if value != 0)
+    others = np.delete(np.arange(len(b)), row)
+    ratio = A[others, pivot] / A[row, pivot]
+    reduced = A[others] - ratio[:, None] * A[row]
+    bound = b[others] - ratio * b[row]
+    rest = np.delete(np.arange(A.shape[1]), pivot)
+    point = exact_interior_point(reduced[:, rest], bound)
+    if point is None:
+        return None
+    full = np.empty(A.shape[1], dtype=object)
+    full[rest] = point
+    full[pivot] = (b[row] - A[row, rest] @ point) / A[row, pivot]
+    return full.astype(np.float64)
