@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
+from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.envelope import Allocation, Envelope, Merge, majorant, merge
 from wdaverify.evaluation import certain_losses
 from wdaverify.problem import Problem
@@ -46,6 +46,8 @@ class Distribution:
         Shapes ``(M, n)``, ``(M,)`` and ``(M,)``.
     origin
         Sample from which the mass of each atom comes, ``(M,)``.
+    certified
+        Atoms that are the rounding of a rational point at which an error was proved, ``(M,)``.
     attained
         Whether the supremum is attained here; ``False`` where mass still wants to travel farther.
     """
@@ -54,11 +56,13 @@ class Distribution:
     labels: Integers
     weights: Floats
     origin: Integers
+    certified: Bools
     attained: bool = True
 
     def risk(self, problem: Problem) -> float:
-        """Expected loss, evaluated in float64."""
-        return float(self.weights @ certain_losses(problem, self.points, self.labels))
+        """Expected loss, evaluated in float64 (certified errors count as such)."""
+        losses = certain_losses(problem, self.points, self.labels)
+        return float(self.weights @ np.where(self.certified, 1.0, losses))
 
     def transport_cost(self, problem: Problem) -> float:
         """Cost of the plan: ``Σ w ‖x' − x‖^p``, the largest distance for order infinity."""
@@ -100,6 +104,7 @@ class Atoms:
         self.points = problem.points
         self.owners: Integers = np.arange(len(problem))
         self.costs = np.zeros(len(problem))
+        self.certified: Bools = np.zeros(len(problem), dtype=bool)
         self.losses = certain_losses(problem, problem.points, problem.labels)
 
     def __len__(self) -> int:
@@ -117,6 +122,19 @@ class Atoms:
         self.owners = np.concatenate([self.owners, owners])
         self.costs = np.concatenate([self.costs, costs])
         self.losses = np.concatenate([self.losses, losses])
+        self.certified = np.concatenate([self.certified, np.zeros(len(points), dtype=bool)])
+
+    def add_certified(self, point: Floats, owner: int, distance: float) -> None:
+        """Add an error of a zero-one problem that rational arithmetic found at this distance.
+
+        ``point (n,)`` is its rounding to float64, at which an evaluation may miss the error.
+        """
+        cost = distance**self.problem.cost.order if self.problem.cost.finite else distance
+        self.points = np.concatenate([self.points, point[None, :]])
+        self.owners = np.append(self.owners, owner)
+        self.costs = np.append(self.costs, cost)
+        self.losses = np.append(self.losses, 1.0)
+        self.certified = np.append(self.certified, [True])
 
     def merge(self) -> Merge:
         """Merge the inner envelopes of all samples (finite order)."""
@@ -161,6 +179,7 @@ class Atoms:
         keep = np.concatenate([envelope.atoms for envelope in self.envelopes()])
         self.points, self.owners = self.points[keep], self.owners[keep]
         self.costs, self.losses = self.costs[keep], self.losses[keep]
+        self.certified = self.certified[keep]
 
     def _by_owner(self) -> list[Integers]:
         order = np.argsort(self.owners, kind="stable")
@@ -183,7 +202,8 @@ class Atoms:
         atoms, masses = atoms[keep], masses[keep]
         owners = self.owners[atoms]
         labels = self.problem.labels[owners]
-        return Distribution(self.points[atoms], labels, masses, owners, attained)
+        certified = self.certified[atoms]
+        return Distribution(self.points[atoms], labels, masses, owners, certified, attained)
 
     def _escaped(
         self, atoms: Integers, masses: Floats, allocation: Allocation, limit: float
@@ -231,5 +251,6 @@ class Atoms:
             np.append(kept.labels, self.problem.labels[sample]),
             np.append(kept.weights, mass),
             np.append(kept.origin, sample),
+            np.append(kept.certified, [False]),
             attained=False,
         )

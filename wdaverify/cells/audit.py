@@ -5,6 +5,7 @@ import numpy as np
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.graph import facets, neighbour
+from wdaverify.cells.decision import ExactCells
 from wdaverify.errors import EnumerationError
 from wdaverify.rational import ExactNetwork, rationals
 
@@ -39,16 +40,33 @@ def check_cells_nonempty(cells: CellComplex) -> None:
     EnumerationError
         A point lies on the wrong side of a row or of a neuron.
     """
-    exact = ExactNetwork(cells.network)
+    exact, decide = ExactNetwork(cells.network), ExactCells(cells.network, cells.frame)
     support, bound = cells.support.rows
     equal = np.abs(bound - cells[0].interior @ support.T) <= 1e-12 * (1 + np.abs(bound))
     for k, cell in enumerate(cells):
         G, h = cell.half_spaces
         slack = np.append(h - G @ cell.interior, (bound - support @ cell.interior)[~equal])
-        if not np.all(slack > 0):
+        tiny = 1e-12 * (1.0 + float(np.abs(cell.interior).max()))
+        if np.all(slack > tiny):
+            if not _signs_agree(exact, cells, k):
+                raise EnumerationError(f"cell {k}: its interior point has another pattern")
+        elif not np.all(slack > -tiny):
             raise EnumerationError(f"cell {k}: its interior point violates a row by {-slack.min():.3g}")
-        if not _signs_agree(exact, cells, k):
-            raise EnumerationError(f"cell {k}: its interior point has another activation pattern")
+        elif not _exactly_nonempty(decide, cells, k):
+            raise EnumerationError(f"cell {k}: no point has its pattern with full dimension")
+
+
+def _exactly_nonempty(decide: ExactCells, cells: CellComplex, index: int) -> bool:
+    """Decide over the rationals, for a cell too small for float64, with the signs of all neurons."""
+    pattern = cells[index].pattern
+    path = []
+    for k in np.flatnonzero(~cells.network.linear).tolist():
+        w, b = decide.row(k, pattern)
+        if any(v != 0 for v in w):
+            path.append(k)
+        elif (b > 0) != bool(pattern[k]):
+            return False
+    return decide.interior(path, pattern) is not None
 
 
 def _signs_agree(exact: ExactNetwork, cells: CellComplex, index: int) -> bool:

@@ -12,12 +12,12 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.convex.exact import exact_interior_point, exact_maximum
-from wdaverify.convex.highs import LinearProgram
+from wdaverify.convex.highs import LinearProgram, Status
 from wdaverify.errors import ProblemError
 from wdaverify.rational import Rationals, rationals
 from wdaverify.support import Box, Support
 
-__all__ = ["Frame", "frame_of"]
+__all__ = ["Frame", "bounding_box", "frame_of"]
 
 REACH = 1.0
 """Largest inradius looked for: an unbounded support has no centre."""
@@ -74,6 +74,26 @@ def frame_of(support: Support) -> Frame:
     keep = np.array([any(v != 0 for v in row) for row in matrix], dtype=bool)
     matrix, bound = matrix[keep], bound[keep]
     return Frame(origin, basis, matrix, bound, _interior(matrix, bound))
+
+
+def bounding_box(support: Support) -> tuple[Floats, Floats]:
+    """Return bounds of each feature over a bound support, infinite where there are none, ``(n,)``.
+
+    Those of a polytope come from linear programs and are widened by a millionth.
+    """
+    if isinstance(support, Box):
+        return support.lower, support.upper
+    matrix, bound = support.rows
+    n = matrix.shape[1]
+    free = np.full(n, np.inf)
+    program = LinearProgram(-free, free)
+    program.add_rows(matrix, bound)
+    ends = []
+    for costs in (*-np.eye(n), *np.eye(n)):
+        answer = program.maximize(costs)
+        end = float(costs @ answer.point) if answer.status is Status.OPTIMAL else np.inf
+        ends.append(end + 1e-6 * (1.0 + abs(end)))
+    return -np.array(ends[:n]), np.array(ends[n:])
 
 
 def _box_frame(box: Box) -> Frame:

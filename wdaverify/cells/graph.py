@@ -6,12 +6,13 @@ boundary of the support lies in exactly two cells: the neighbour is the other on
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.enumeration import DOUBT
@@ -19,9 +20,16 @@ from wdaverify.convex.exact import exact_interior_point
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.errors import EnumerationError
 from wdaverify.network import AffineMap
-from wdaverify.rational import Rationals
+from wdaverify.rational import Rationals, rationals
 
 __all__ = ["Facet", "adjacency", "facets"]
+
+
+class Crossing(NamedTuple):
+    """A rational point of a facet and a rational direction that leaves the cell there, ``(d,)``."""
+
+    point: Rationals
+    outward: Rationals
 
 
 class Facet(NamedTuple):
@@ -37,12 +45,15 @@ class Facet(NamedTuple):
         Unit normal that leaves the cell, ``(d,)``.
     room
         Distance from ``point`` to every other row of the cell.
+    exact
+        The same over the rationals, where floating point cannot tell the facet from none.
     """
 
     neuron: int
     point: Floats
     outward: Floats
     room: float
+    exact: Crossing | None = None
 
 
 def facets(cells: CellComplex, index: int) -> Iterator[Facet]:
@@ -71,13 +82,13 @@ def facets(cells: CellComplex, index: int) -> Iterator[Facet]:
         room = float((h[others] - G[others] @ point).min(initial=1.0))
         if room <= -DOUBT:
             continue
-        if room <= DOUBT:
-            decided = _exact_facet(A, b, row)
-            if decided is None:
-                continue
-            point = decided
-            room = float((h[others] - G[others] @ point).min(initial=1.0))
-        yield Facet(neuron, point, G[row], room)
+        if room > DOUBT:
+            yield Facet(neuron, point, G[row], room)
+            continue
+        rational = _exact_facet(A, b, row)
+        if rational is not None:
+            crossing = Crossing(rational, A[row])
+            yield Facet(neuron, rational.astype(np.float64), G[row], max(room, 0.0), crossing)
 
 
 def adjacency(cells: CellComplex) -> nx.Graph:
@@ -102,37 +113,55 @@ def adjacency(cells: CellComplex) -> nx.Graph:
 def neighbour(cells: CellComplex, index: int, facet: Facet) -> int:
     """Return the cell on the other side of a facet.
 
+    Floating point proposes it by steps across the facet; where the facet is too small for that,
+    the pattern just beyond a rational point of the facet is evaluated exactly.
+
     Raises
     ------
     EnumerationError
         There is none.
     """
     point = cells.frame.points(facet.point)
-    step = max(facet.room, 1e-12) / 4.0
-    while step > 1e-13:
+    close = 1e-10 * (1.0 + float(np.abs(point).max()))
+    step = facet.room / 4.0
+    while facet.exact is None and step > 1e-13:
         beyond = cells.frame.points(facet.point + step * facet.outward)
         found = cells.locate(beyond[None, :])[0]
-        if found is not None and found != index:
-            touching = cells[found].contains(point[None, :], 1e-10 * (1 + float(np.abs(point).max())))
-            if touching[0]:
-                return found
+        if found is not None and found != index and cells[found].contains(point[None, :], close)[0]:
+            return found
         step /= 8.0
-    for other in range(len(cells)):
-        if other != index and _touches(cells, other, facet):
-            return other
-    raise EnumerationError(
-        f"cell {index}: no cell lies across its facet on neuron {facet.neuron} at "
-        f"{np.array2string(point, precision=6)}; a cell is missing"
-    )
+    rational = facet.exact or _exact_crossing(cells, index, facet.neuron)
+    found = None if rational is None else cells.find(_pattern_beyond(cells, rational))
+    if found is None or found == index:
+        raise EnumerationError(
+            f"cell {index}: no cell lies across its facet on neuron {facet.neuron} at "
+            f"{np.array2string(point, precision=6)}; a cell is missing"
+        )
+    return found
 
 
-def _touches(cells: CellComplex, index: int, facet: Facet) -> bool:
-    point = cells.frame.points(facet.point)[None, :]
-    inside = cells.frame.points(facet.point + 1e-9 * facet.outward)[None, :]
-    close = 1e-10 * (1 + float(np.abs(point).max()))
-    return bool(
-        cells[index].contains(point, close)[0] and cells[index].contains(inside, close)[0]
-    )
+def _pattern_beyond(cells: CellComplex, crossing: Crossing) -> Bools:
+    """Return the pattern infinitesimally beyond a point: signs of ``(z, dz)``, lexicographically."""
+    network, frame = cells.network, cells.frame
+    h = frame.basis @ crossing.point + frame.origin
+    dh = frame.basis @ crossing.outward
+    pattern: list[bool] = []
+    for k, slope in enumerate(network.slopes):
+        W, b = rationals(network.weights[k]), rationals(network.biases[k])
+        z, dz = W @ h + b, W @ dh
+        on = [v > 0 or (v == 0 and dv > 0) for v, dv in zip(z, dz, strict=True)]
+        factor = np.where(on, Fraction(1), rationals(slope))
+        h, dh = factor * z, factor * dz
+        pattern += [o or s == 1.0 for o, s in zip(on, slope.tolist(), strict=True)]
+    return np.array(pattern, dtype=bool)
+
+
+def _exact_crossing(cells: CellComplex, index: int, neuron: int) -> Crossing | None:
+    """Return a rational point of the relative interior of the facet on a neuron's hyperplane."""
+    A, b = _exact_rows(cells, index, ExactCells(cells.network, cells.frame))
+    row = len(cells.frame.bound) + int(cells[index].cuts[:neuron].sum())
+    point = _exact_facet(A, b, row)
+    return None if point is None else Crossing(point, A[row])
 
 
 def _exact_rows(
@@ -155,7 +184,7 @@ def _float_rows(A: Rationals, b: Rationals) -> AffineMap:
     return AffineMap(G / length[:, None], h / length)
 
 
-def _exact_facet(A: Rationals, b: Rationals, row: int) -> Floats | None:
+def _exact_facet(A: Rationals, b: Rationals, row: int) -> Rationals | None:
     """Return a point with equality in one row and strict inequality in the others."""
     pivot = next(k for k, value in enumerate(A[row]) if value != 0)
     others = np.delete(np.arange(len(b)), row)
@@ -169,4 +198,4 @@ def _exact_facet(A: Rationals, b: Rationals, row: int) -> Floats | None:
     full = np.empty(A.shape[1], dtype=object)
     full[rest] = point
     full[pivot] = (b[row] - A[row, rest] @ point) / A[row, pivot]
-    return full.astype(np.float64)
+    return full

@@ -1,0 +1,1 @@
+"""The exact engine: suprema over cells, growth envelopes, values."""

@@ -1,0 +1,347 @@
+r"""Exact worst-case values: bounds from multipliers, atoms from suprema, both ending in the merge.
+
+Order 1: every multiplier :math:`\lambda` gives the upper bound
+
+.. math:: v_1(\varepsilon) \le \lambda\varepsilon + \sum_i\mu_i\varphi_i(\lambda),\qquad
+          \varphi_i(\lambda) = \sup_{x\in\mathcal{X}} \ell(x,y_i) - \lambda\|x-x_i\|,
+
+and the maximisers are new atoms, whose merge gives a lower bound and the next multiplier (Kelley's
+method on the dual; finite, since the loss is piecewise affine). Order infinity: one supremum within
+the radius for each sample. Zero-one: distances to the error set, then the merge.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.atoms import Atoms, Distribution
+from wdaverify.cells.complex import CellComplex
+from wdaverify.cells.frame import bounding_box
+from wdaverify.envelope import Envelope, Merge, majorant, merge, minorant
+from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.exact.distances import Distances, ErrorSet
+from wdaverify.exact.pieces import loss_pieces
+from wdaverify.exact.recession import escape
+from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
+from wdaverify.limits import Limits
+from wdaverify.loss import Hinge, Margin, ZeroOne
+from wdaverify.problem import Problem
+from wdaverify.tolerances import EXACT, scale
+
+__all__ = ["ExactValue", "ExactSolver", "check_supported"]
+
+ROUNDS = 200
+"""Multipliers tried for one radius before the bracket is returned as it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExactValue:
+    """A worst-case value as a bracket, with the evidence of its lower end.
+
+    Attributes
+    ----------
+    lower
+        Risk of :attr:`worst_case`, an explicit distribution within the radius.
+    upper
+        Dual bound.
+    multiplier
+        Right-hand slope of the value in the budget ``radius ** order``; ``None`` for order
+        infinity.
+    attained
+        Whether the supremum is attained, ``None`` where the bracket is too wide to know.
+    """
+
+    radius: float
+    lower: float
+    upper: float
+    multiplier: float | None
+    worst_case: Distribution
+    attained: bool | None
+    tolerance: float = EXACT
+
+    @property
+    def gap(self) -> float:
+        """``upper − lower``."""
+        return self.upper - self.lower
+
+    @property
+    def status(self) -> str:
+        """``exact`` where the gap is within the tolerance, else ``bracket``."""
+        close = self.gap <= self.tolerance * scale(self.lower, self.upper)
+        return "exact" if close else "bracket"
+
+
+def check_supported(problem: Problem) -> None:
+    """Raise unless the exact engine answers this question.
+
+    Raises
+    ------
+    UnsupportedError
+        Names the loss, norm, order or option that is not covered, and what is.
+    """
+    loss, cost = problem.loss, problem.cost
+    if not isinstance(loss, Margin | Hinge | ZeroOne):
+        raise UnsupportedError(
+            f"loss: exact values cover margin, hinge and zero-one, found {loss.name}"
+        )
+    if not cost.norm.polyhedral:
+        raise UnsupportedError(f"norm: exact values cover l1 and linf, found {cost.norm.name}")
+    if cost.label_cost is not None:
+        raise UnsupportedError("label_cost: exact values do not cover label moves yet")
+    if not isinstance(loss, ZeroOne) and cost.finite and cost.order != 1:
+        raise UnsupportedError(
+            f"order: exact values of {loss.name} cover 1 and inf, found {cost.order:g}"
+        )
+
+
+class ExactSolver:
+    """Answers for many radii of one problem; what one radius teaches serves the next.
+
+    Parameters
+    ----------
+    cells
+        The activation cells of the problem's network on its support.
+    limits
+        When they are reached, results are brackets that are still valid.
+    progress
+        Called with a word and the current relative gap.
+
+    Raises
+    ------
+    UnsupportedError
+        See :func:`check_supported`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        cells: CellComplex,
+        *,
+        limits: Limits | None = None,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        check_supported(problem)
+        self.problem, self.cells = problem, cells
+        self.limits, self.progress = limits or Limits(), progress or (lambda _, __: None)
+        self.counts = Counts(cells=len(cells))
+        self.atoms = Atoms(problem)
+        self.stopped: LimitReached | None = None
+        self._programs = Programs(cells, problem.cost.norm)
+        self._groups = {
+            label: problem.active[problem.labels[problem.active] == label]
+            for label in problem.active_labels
+        }
+        self._bounding_box = bounding_box(problem.support)
+        self._distances: Distances | None = None
+        self._error_sets: dict[int, ErrorSet] = {}
+        self._suprema: dict[int, LabelSupremum] = {}
+        self._floor = 0.0
+        self._lines: list[tuple[Floats, Floats]] = []
+        if not isinstance(problem.loss, ZeroOne):
+            self._prepare()
+
+    def solve(self, radius: float, *, tolerance: float = EXACT) -> ExactValue:
+        """Return the worst-case value at one radius.
+
+        Parameters
+        ----------
+        radius
+            ``ε >= 0``, in input units.
+        tolerance
+            Relative gap that counts as exact.
+        """
+        try:
+            if isinstance(self.problem.loss, ZeroOne):
+                upper = self._zero_one(radius)
+            elif self.problem.cost.finite:
+                upper = self._order_one(radius, tolerance)
+            else:
+                upper = self._order_infinity(radius)
+        except LimitReached as reached:
+            self.stopped = reached
+            upper = self._fallback(radius)
+        return self._result(radius, upper, tolerance)
+
+    def distances(self) -> Distances:
+        """Bracket the distance of every sample to its error set.
+
+        Raises
+        ------
+        LimitReached
+            Time or memory ran out.
+        """
+        if self._distances is None:
+            problem = self.problem
+            lower, upper = np.zeros(len(problem)), np.full(len(problem), np.inf)
+            witnesses = problem.points.copy()
+            certified = np.zeros(len(problem), dtype=bool)
+            for label in np.unique(problem.labels).tolist():
+                samples = np.flatnonzero(problem.labels == label)
+                errors = ErrorSet(problem, self.cells, label, self.counts, self.limits)
+                self._error_sets[label] = errors
+                found = errors.distances(samples, self._programs)
+                lower[samples], upper[samples] = found.lower, found.upper
+                witnesses[samples] = found.witnesses
+                certified[samples] = found.certified
+            self._distances = Distances(lower, upper, witnesses, certified)
+            if isinstance(problem.loss, ZeroOne):
+                reached = np.flatnonzero(np.isfinite(upper) & ~certified)
+                self.atoms.add(witnesses[reached], reached)
+                for i in np.flatnonzero(certified).tolist():
+                    self.atoms.add_certified(witnesses[i], i, upper[i])
+        return self._distances
+
+    def outer(self) -> Merge:
+        """Merge the outer envelopes that the suprema so far allow (finite order)."""
+        probabilities = self.problem.probabilities
+        if isinstance(self.problem.loss, ZeroOne):
+            return merge(self._zero_one_envelopes(), probabilities)
+        envelopes = [
+            minorant(np.array([phi[i] for _, phi in self._lines]),
+                     np.array([slope[i] for slope, _ in self._lines]))
+            for i in range(len(self.problem))
+        ]  # fmt: skip
+        return merge(envelopes, probabilities)
+
+    def _prepare(self) -> None:
+        """Set up pieces, rays and the first outer line of every sample, ``ℓ_i + L_y t``."""
+        problem, norm = self.problem, self.problem.cost.norm
+        steepest = np.zeros(len(problem))
+        for label, samples in self._groups.items():
+            pieces = loss_pieces(self.cells, problem.loss, label)
+            steepest[samples] = norm.dual_length(pieces.gradients).max()
+            if problem.cost.order == 1:
+                ray, slope = escape(self.cells, pieces, norm)
+                self._floor = max(self._floor, slope * (1.0 + 1e-12))
+                if ray is not None:
+                    self.atoms.rays[label] = ray
+            self._suprema[label] = LabelSupremum(
+                pieces,
+                problem.points[samples],
+                self._programs,
+                lambda points, label=label: problem.evaluate(points, np.full(len(points), label)),  # type: ignore[misc]
+                counts=self.counts,
+                limits=self.limits,
+            )
+        self._lines.append((steepest, self.atoms.losses.copy()))
+
+    def _price(self, multiplier: float) -> None:
+        """Evaluate ``φ_i`` for every sample: a new outer line and new atoms."""
+        phi = np.zeros(len(self.problem))
+        slopes = np.full(len(self.problem), multiplier)
+        for label, samples in self._groups.items():
+            search = self._suprema[label]
+            known = len(search.witnesses.values)
+            phi[samples] = search.bounds(multiplier, self._reach(samples))
+            slopes[samples] = search.pool.slope(multiplier)
+            self._offer(search.witnesses.points[known:], samples)
+        self.atoms.prune()
+        self._lines.append((slopes, phi))
+
+    def _offer(self, points: Floats, samples: Integers) -> None:
+        """Offer every point to every sample of the label."""
+        if len(points):
+            self.atoms.add(np.tile(points, (len(samples), 1)), np.repeat(samples, len(points)))
+
+    def _reach(self, samples: Integers) -> Floats:
+        """Distance beyond which a sample leaves the bounding box of the support, ``(N,)``."""
+        lower, upper = self._bounding_box
+        X = self.problem.points[samples]
+        far = np.maximum(upper - X, X - lower)
+        return np.where(
+            np.isfinite(far).all(axis=1), self.problem.cost.norm.length(far), np.inf
+        )
+
+    def _order_one(self, radius: float, tolerance: float) -> float:
+        tried: list[float] = []
+        for _ in range(ROUNDS):
+            inner = self.atoms.merge()
+            lower, upper = inner.value(radius), self._dual(radius)
+            gap = (upper - lower) / scale(lower, upper)
+            self.progress(f"radius {radius:g}", gap)
+            multiplier = max(inner.multiplier(radius), self._floor)
+            if any(abs(multiplier - seen) <= 1e-9 * max(seen, 1e-9) for seen in tried):
+                break
+            if tried and gap <= 1e-3 * tolerance:
+                break
+            self._price(multiplier)
+            tried.append(multiplier)
+        return min(self._dual(radius), self.outer().value(radius))
+
+    def _dual(self, radius: float) -> float:
+        """Best of the upper bounds ``λε + Σ μ_i φ_i(λ)``."""
+        mu = self.problem.probabilities
+        return min(float(slopes.max() * radius + mu @ phi) for slopes, phi in self._lines)
+
+    def _order_infinity(self, radius: float) -> float:
+        upper = np.zeros(len(self.problem))
+        for label, samples in self._groups.items():
+            search = self._suprema[label]
+            known = len(search.witnesses.values)
+            reach = np.minimum(self._reach(samples), radius)
+            upper[samples] = search.bounds(0.0, reach)
+            self._offer_within(search.witnesses.points[known:], samples, radius)
+            self.progress(f"radius {radius:g}", math.nan)
+        return float(self.problem.probabilities @ upper)
+
+    def _offer_within(self, points: Floats, samples: Integers, radius: float) -> None:
+        """Offer points to the samples within the radius, pulled in by what rounding adds."""
+        problem = self.problem
+        for i in samples.tolist():
+            near = points[problem.cost.norm.length(points - problem.points[i]) <= radius * (1 + 1e-9)]
+            offset = near - problem.points[i]
+            for shrink in (0.0, 2.0**-51, 2.0**-48, 1e-9):
+                trial = problem.points[i] + offset * (1.0 - shrink)
+                kept = problem.cost.charge(trial, problem.points[i]) <= radius
+                self.atoms.add(trial[kept], np.full(int(kept.sum()), i))
+
+    def _zero_one(self, radius: float) -> float:
+        distances = self.distances()
+        if self.problem.cost.finite:
+            return self.outer().value(self.problem.cost.budget(radius))
+        errs = self.atoms.losses[: len(self.problem)] > 0
+        flips = errs | (distances.lower <= radius)
+        undecided = np.flatnonzero(flips & ~errs & (distances.upper > radius))
+        for i in undecided.tolist():
+            point = self._error_sets[int(self.problem.labels[i])].reaches(
+                self.problem.points[i], radius
+            )
+            if point is None:
+                flips[i] = False
+            else:
+                self.atoms.add_certified(point.astype(np.float64), i, radius)
+        return float(self.problem.probabilities @ flips)
+
+    def _zero_one_envelopes(self) -> list[Envelope]:
+        """Outer envelopes: 0 until nothing, 1 from the lower bound of the distance on."""
+        distances, order = self.distances(), self.problem.cost.order
+        errs = self.atoms.losses[: len(self.problem)]
+        envelopes = []
+        for wrong, distance in zip(errs, distances.lower, strict=True):
+            if wrong or not np.isfinite(distance):
+                envelopes.append(majorant(np.zeros(1), np.array([wrong])))
+            else:
+                costs = np.array([0.0, distance**order])
+                envelopes.append(majorant(costs, np.array([float(distance <= 0), 1.0])))
+        return envelopes
+
+    def _fallback(self, radius: float) -> float:
+        """Return an upper bound that needs nothing further."""
+        if isinstance(self.problem.loss, ZeroOne):
+            return 1.0
+        slopes, losses = self._lines[0]
+        if not self.problem.cost.finite:
+            return float(self.problem.probabilities @ (losses + slopes * radius))
+        return self._dual(radius)
+
+    def _result(self, radius: float, upper: float, tolerance: float) -> ExactValue:
+        worst = self.atoms.distribution(radius)
+        lower = worst.risk(self.problem)
+        budget = self.problem.cost.budget(radius)
+        slope = self.atoms.merge().multiplier(budget) if self.problem.cost.finite else None
+        exact = upper - lower <= tolerance * scale(lower, upper)
+        attained = worst.attained if exact else None
+        return ExactValue(radius, lower, upper, slope, worst, attained, tolerance)
