@@ -1,0 +1,1 @@
+"""Bounds that frame the exact value: attacks from below, certificates from above."""

@@ -1,0 +1,105 @@
+r"""Lipschitz constants of the loss, label by label, and the upper bounds that they give.
+
+With :math:`\ell(x,y) \le \ell(x_i,y) + L_y\|x-x_i\|` (margin, hinge, cross-entropy)
+
+.. math:: v_p(\varepsilon) \le \sum_i\mu_i\ell_i + \varepsilon\Big(\sum_i\mu_i L_{y_i}^q\Big)^{1/q},
+          \qquad \tfrac1p+\tfrac1q = 1,
+
+for ``p = 1`` with :math:`\max_i L_{y_i}`. A zero-one loss cannot flip nearer than
+:math:`d_i \ge \max(0, -\mathrm{margin}_i)/L_{y_i}`, which gives an outer envelope. Nothing here
+knows cells or solvers.
+"""
+
+import math
+
+import numpy as np
+
+from wdaverify.arrays import Floats
+from wdaverify.envelope import Envelope, majorant, merge
+from wdaverify.errors import UnsupportedError
+from wdaverify.evaluation import certain_losses, margins_with_error
+from wdaverify.loss import DLR, TruncatedDLR, ZeroOne
+from wdaverify.network import ReLUNetwork
+from wdaverify.norms import GroundNorm
+from wdaverify.problem import Problem
+from wdaverify.tolerances import ROUNDING
+
+__all__ = ["layer_product", "lipschitz_bound"]
+
+
+def layer_product(network: ReLUNetwork, norm: GroundNorm) -> Floats:
+    r"""Return :math:`\max_j\|w_j-w_y\|_* \prod_l\|W_l\|_{r\to r}` for each label, ``(K,)``.
+
+    ``w_j`` are the rows of the last layer; a LeakyReLU of slope above 1 in magnitude counts as
+    a factor. Rounded upwards.
+    """
+    product = 1.0
+    for W, s in zip(network.weights[:-1], network.slopes, strict=True):
+        product *= norm.operator_norm(W) * float(np.abs(s).max(initial=1.0))
+    last = network.weights[-1]
+    heads = [norm.dual_length(last - last[y]).max() for y in range(network.classes)]
+    steps = sum(max(W.shape) + 8 for W in network.weights)
+    # a singular value carries an error of a modest multiple of its matrix's size
+    return np.array(heads) * product * (1.0 + 8 * steps * ROUNDING)
+
+
+def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float:
+    """Return the upper bound on the worst-case value that Lipschitz constants give.
+
+    Parameters
+    ----------
+    constants
+        Constant of the margin for each label, ``(K,)``; it also serves hinge and cross-entropy.
+
+    Raises
+    ------
+    UnsupportedError
+        Label moves.
+    """
+    if problem.cost.label_cost is not None:
+        raise UnsupportedError("label_cost: certificates do not cover label moves yet")
+    if isinstance(problem.loss, DLR):
+        bounded = isinstance(problem.loss, TruncatedDLR) or problem.network.classes == 3
+        return 1.0 if bounded else math.inf
+    if isinstance(problem.loss, ZeroOne):
+        return _flip_bound(problem, constants, radius)
+    active = problem.active
+    mu, L = problem.probabilities[active], constants[problem.labels[active]]
+    order = problem.cost.order
+    if order == 1:
+        growth = float(L.max())
+    elif problem.cost.finite:
+        dual = order / (order - 1.0)
+        top = float(L.max())
+        growth = top * float(mu @ (L / top) ** dual) ** (1.0 / dual) if top > 0 else 0.0
+    else:
+        growth = float(mu @ L)
+    return problem.nominal + radius * growth
+
+
+def _flip_bound(problem: Problem, constants: Floats, radius: float) -> float:
+    distances = _flip_distances(problem, constants)
+    wrong = certain_losses(problem, problem.points, problem.labels)
+    if not problem.cost.finite:
+        return float(problem.probabilities @ ((distances <= radius) | (wrong > 0)))
+    envelopes = [
+        _step(float(loss), distance**problem.cost.order)
+        for loss, distance in zip(wrong, distances, strict=True)
+    ]
+    return merge(envelopes, problem.probabilities).value(problem.cost.budget(radius))
+
+
+def _flip_distances(problem: Problem, constants: Floats) -> Floats:
+    """Lower bounds on the distances to the error set, ``(N,)``."""
+    values, errors = margins_with_error(problem.network, problem.points, problem.labels)
+    room = np.maximum(0.0, -values - errors)
+    L = constants[problem.labels]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(room == 0, 0.0, np.where(L > 0, room / L, np.inf)) * (1 - 4 * ROUNDING)
+
+
+def _step(loss: float, cost: float) -> Envelope:
+    """Outer envelope of one sample: 1 from transport cost ``cost`` on."""
+    if loss > 0 or not math.isfinite(cost):
+        return majorant(np.zeros(1), np.array([loss]))
+    return majorant(np.array([0.0, cost]), np.array([float(cost <= 0), 1.0]))
