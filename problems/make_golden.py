@@ -98,14 +98,8 @@ GOLDEN: Final[dict[str, Golden]] = {
     "affine-linf": AFFINE,
     "affine-l1": AFFINE,
     "affine-linf-inf": AFFINE,
-    "affine-l2": Golden(
-        layers=[([[-0.5, 1], [1, 3]], [0, 0.5])],  # z_1 - z_0 = 1.5 x_1 + 2 x_2 + 0.5
-        points=[[0, 0], [1, -1], [-1, 1], [2, 0]],
-        labels=[0, 1, 0, 1],
-    ),
     "relu-line": RELU_LINE,
     "relu-interval": RELU_LINE,
-    "relu-line-2": RELU_LINE,
     "relu-line-inf": RELU_LINE,
     "absolute-value": Golden(layers=ABSOLUTE, points=[[-2], [1]], labels=[0, 0]),
     "negative-absolute-value": Golden(layers=NEGATIVE_ABSOLUTE, points=[[0]], labels=[0]),
@@ -152,13 +146,6 @@ GOLDEN: Final[dict[str, Golden]] = {
         points=[[0.25, 0.25], [0.5, 0.5]],
         labels=[0, 1],
         polytope=([[-1, 0], [0, -1], [1, 1]], [0, 0, 1]),
-    ),
-    "label-move": Golden(layers=[LINE], points=[[-2]], labels=[0]),
-    "cross-entropy-interval": Golden(layers=[LINE], points=[[-1]], labels=[0]),
-    "dlr-interval": Golden(
-        layers=[([[-1], [1], [0]], [0, 0, -4])],  # z = (-x, x, -4)
-        points=[[0]],
-        labels=[0],
     ),
 }
 

@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -22,12 +23,15 @@ class Limits:
         Peak resident memory of the process.
     cells
         Number of activation cells.
+    stop
+        Set from outside (Ctrl-C) to end the work at the next check.
     """
 
     seconds: float = float("inf")
     gigabytes: float = float("inf")
     cells: float = float("inf")
     start: float = field(default_factory=time.monotonic)
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def elapsed(self) -> float:
@@ -42,8 +46,10 @@ class Limits:
         LimitReached
             Names the limit and what was reached.
         """
+        if self.stop.is_set():
+            raise LimitReached(f"{doing}: interrupted")
         if cells > self.cells:
-            raise LimitReached(f"{doing}: more than {self.cells:.0f} cells")
+            raise LimitReached(f"{doing}: more than {self.cells:.0f} cells, the limit")
         if self.elapsed > self.seconds:
             raise LimitReached(f"{doing}: time limit of {self.seconds:g} s, {cells} cells so far")
         if self.gigabytes < float("inf") and _peak_gigabytes() > self.gigabytes:

@@ -138,7 +138,7 @@ class ExactSolver:
         self._distances: Distances | None = None
         self._error_sets: dict[int, ErrorSet] = {}
         self._suprema: dict[int, LabelSupremum] = {}
-        self._floor = 0.0
+        self.floor = 0.0
         self._lines: list[tuple[Floats, Floats]] = []
         if not isinstance(problem.loss, ZeroOne):
             self._prepare()
@@ -215,7 +215,7 @@ class ExactSolver:
             steepest[samples] = norm.dual_length(pieces.gradients).max()
             if problem.cost.order == 1:
                 ray, slope = escape(self.cells, pieces, norm)
-                self._floor = max(self._floor, slope * (1.0 + 1e-12))
+                self.floor = max(self.floor, slope * (1.0 + 1e-12))
                 if ray is not None:
                     self.atoms.rays[label] = ray
             self._suprema[label] = LabelSupremum(
@@ -228,7 +228,7 @@ class ExactSolver:
             )
         self._lines.append((steepest, self.atoms.losses.copy()))
 
-    def _price(self, multiplier: float) -> None:
+    def price(self, multiplier: float) -> None:
         """Evaluate ``φ_i`` for every sample: a new outer line and new atoms."""
         phi = np.zeros(len(self.problem))
         slopes = np.full(len(self.problem), multiplier)
@@ -262,12 +262,12 @@ class ExactSolver:
             lower, upper = inner.value(radius), self._dual(radius)
             gap = (upper - lower) / scale(lower, upper)
             self.progress(f"radius {radius:g}", gap)
-            multiplier = max(inner.multiplier(radius), self._floor)
+            multiplier = max(inner.multiplier(radius), self.floor)
             if any(abs(multiplier - seen) <= 1e-9 * max(seen, 1e-9) for seen in tried):
                 break
             if tried and gap <= 1e-3 * tolerance:
                 break
-            self._price(multiplier)
+            self.price(multiplier)
             tried.append(multiplier)
         return min(self._dual(radius), self.outer().value(radius))
 

@@ -20,8 +20,8 @@ from wdaverify.errors import UnsupportedError
 
 __all__ = ["LARGEST", "Entries", "check_size"]
 
-LARGEST: Final = 2**28
-"""Most entries of one matrix: beyond it the network is far out of reach of any exact method."""
+LARGEST: Final = 2**26
+"""Most entries of one matrix (some GiB of memory with all that it takes to multiply it)."""
 
 _SHIFT: Final = 32
 _COLUMN: Final = 2**_SHIFT - 1

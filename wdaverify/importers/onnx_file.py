@@ -1,7 +1,7 @@
 """Opening an ONNX file: everything that can be wrong with it before its operators are looked at."""
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import external_data_helper, inliner, numpy_helper
 
 from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.importers.onnx_node import FLOATS
 from wdaverify.importers.place import at
 
 __all__ = ["Port", "initialisers", "load", "ports"]
-
-_FLOATS: Final = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
 
 
 class Port(NamedTuple):
@@ -91,7 +90,7 @@ def _input_port(value: Any) -> Port:  # noqa: ANN401
         raise UnsupportedError(f"input {value.name!r}: expected a tensor, found {kind}")
     declared = value.type.tensor_type
     element = onnx.TensorProto.DataType.Name(declared.elem_type)
-    if element not in _FLOATS:
+    if element not in FLOATS:
         raise UnsupportedError(f"input {value.name!r}: expected floating point, found {element}")
     if not declared.HasField("shape") or not declared.shape.dim:
         raise ProblemError(f"input {value.name!r}: expected a shape (batch, …), found none")

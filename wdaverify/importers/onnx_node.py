@@ -1,6 +1,6 @@
 """One node of an ONNX graph with its operands, as the operators read them."""
 
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,10 @@ from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.neurons import Neurons
 from wdaverify.importers.tensor import Tensor
 
-__all__ = ["Node", "Value", "lift"]
+__all__ = ["FLOATS", "Node", "Value", "lift"]
+
+FLOATS: Final = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
+"""Element types that lift exactly to float64."""
 
 Value = Tensor | npt.NDArray[Any]
 

@@ -15,14 +15,13 @@ import onnx
 from wdaverify.arrays import Integers
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.linear import matmul, multiply, normalise, reduce_sum
-from wdaverify.importers.onnx_node import Node, Value, lift
+from wdaverify.importers.onnx_node import FLOATS, Node, Value, lift
 from wdaverify.importers.onnx_windows import average_pool, conv, max_pool
 from wdaverify.importers.piecewise import clip, leaky, maximum, minimum, reduce_max, sum_of
 from wdaverify.importers.tensor import Tensor, concatenate
 
 __all__ = ["SUPPORTED", "translate"]
 
-_FLOATS: Final = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
 _RANDOM: Final = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 _EPSILON: Final = float(np.float32(1e-5))  # attributes of ONNX are float32, also by default
 _ALPHA: Final = float(np.float32(0.01))
@@ -120,7 +119,7 @@ def _clip(node: Node) -> Tensor:
 
 def _cast(node: Node) -> Tensor:
     target = onnx.TensorProto.DataType.Name(node.attribute("to", 1))
-    if target not in _FLOATS:
+    if target not in FLOATS:
         raise UnsupportedError(f"a cast to {target} is not affine")
     return node.tensor()
 

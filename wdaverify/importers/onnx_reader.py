@@ -5,7 +5,7 @@ Every value is an affine function of the neurons met so far (`tensor`); an activ
 float32 weights lift exactly, folding batch normalisation or pooling rounds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def read_onnx(path: Path) -> ReLUNetwork:
         for proto in _needed(model.graph.node, target.name):
             with at(_describe(proto)):
                 outputs = translate(Node(proto, values, opsets, neurons))
-                values.update(zip(proto.output, outputs, strict=False))
+                _define(values, proto.output, outputs)
         if target.name not in values:
             raise ProblemError(f"output {target.name!r} is not computed by any node")
         return arrange(neurons, logits(values[target.name]))
@@ -91,6 +91,15 @@ def reference_difference(path: Path, network: ReLUNetwork, points: npt.ArrayLike
             found = np.asarray(evaluator.run(None, {source.name: sample})[0], dtype=np.float64)
             difference = max(difference, float(np.abs(found.ravel() - expected).max()))
         return difference
+
+
+def _define(values: dict[str, Value], names: Sequence[str], outputs: Sequence[Value]) -> None:
+    """Name the outputs of a node; those left out have an empty name."""
+    for name, output in zip(names, outputs, strict=False):
+        if name in values:
+            raise ProblemError(f"{name!r} is defined twice")
+        if name:
+            values[name] = output
 
 
 def _needed(nodes: Iterable[Any], output: str) -> list[Any]:

@@ -67,10 +67,10 @@ class Tensor:
 
     def take(self, positions: npt.NDArray[np.integer], *, fill: float = 0.0) -> "Tensor":
         """Return the elements at ``positions`` (any shape); -1 stands for the constant ``fill``."""
+        check_size(positions.size, "elements in a tensor")
         index = positions.ravel().astype(np.int64)
         if np.array_equal(index, np.arange(self.size)):
             return Tensor(positions.shape, self.entries, self.offset)
-        check_size(len(index), "elements in a tensor")
         rows = np.flatnonzero(index >= 0)
         entries = self.entries.combine(rows, index[rows], np.ones(len(rows)))
         offset = np.full(len(index), fill)

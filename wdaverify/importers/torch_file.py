@@ -1,18 +1,21 @@
 """Opening a file of ``torch.export.save``, without running code that it may contain.
 
-``torch.export.load`` unpickles parts of the archive without restrictions and loads compiled
-libraries; archives with such parts are refused before torch sees them.
+``torch.export.load`` unpickles parts of the archive without restrictions, loads compiled libraries
+and evaluates symbolic sizes as Python; archives where that could do harm are refused before torch
+sees them.
 """
 
 import io
 import json
 import logging
 import pickle
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 
@@ -21,8 +24,12 @@ from wdaverify.importers.place import MALFORMED, one_line
 
 __all__ = ["load"]
 
-_EXPECTED = "expected a program written by torch.export.save"
-_CODE = ("data/aotinductor/", "data/constants/custom_obj_", "data/constants/opaque_obj_")
+_EXPECTED: Final = "expected a program written by torch.export.save"
+# names of sympy's classes may be called, as in Symbol('s0', integer=True), and nothing else
+_ARITHMETIC: Final = re.compile(
+    r"(?:[A-Z]\w*+|[a-z_]\w*+(?!\s*\()|'\w++'|\d++|\)(?!\s*\()|[\s(+*/%<>=&|~!,-])*+"
+)
+_CODE: Final = ("data/aotinductor/", "data/constants/custom_obj_", "data/constants/opaque_obj_")
 
 
 def load(path: Path) -> torch.export.ExportedProgram:
@@ -43,6 +50,8 @@ def load(path: Path) -> torch.export.ExportedProgram:
         raise ProblemError(f"{_EXPECTED}, found {found}") from None
     except OSError as error:
         raise ProblemError(f"{_EXPECTED}, found {error.strerror}") from None
+    except MALFORMED as error:
+        raise ProblemError(f"{_EXPECTED}, found a broken one: {one_line(error)}") from error
     try:
         with _silent(logging.getLogger("torch.export")):
             return torch.export.load(path)
@@ -60,10 +69,16 @@ def _check(archive: zipfile.ZipFile) -> None:
     if max(Counter(archive.namelist()).values()) > 1:
         raise ProblemError(f"{_EXPECTED}, found two parts of the same name")
     for full, name in zip(archive.namelist(), names, strict=True):
-        if name.startswith(_CODE) or (full.endswith(".pt") and not _is_plain(archive.read(full))):
+        if name.startswith(_CODE) or not _is_harmless(full, archive.read(full)):
             raise ProblemError(f"{_EXPECTED} without code, found the part {full!r}")
-        if full.endswith("_config.json") and _is_pickled(archive.read(full)):
-            raise ProblemError(f"{_EXPECTED} without code, found pickled tensors in {full!r}")
+
+
+def _is_harmless(name: str, data: bytes) -> bool:
+    if name.endswith(".pt"):
+        return _is_plain(data)
+    if name.endswith(".json"):
+        return _has_no_code(data)
+    return True
 
 
 def _is_plain(data: bytes) -> bool:
@@ -75,9 +90,17 @@ def _is_plain(data: bytes) -> bool:
     return True
 
 
-def _is_pickled(config: bytes) -> bool:
-    payloads = json.loads(config)["config"]
-    return any(payload["use_pickle"] for payload in payloads.values())
+def _has_no_code(data: bytes) -> bool:
+    """Whether a description mentions no pickles and, for sizes, nothing but arithmetic."""
+    pickled: list[bool] = []
+    sizes: list[str] = []
+
+    def note(part: dict[str, Any]) -> None:
+        pickled.append(bool(part.get("use_pickle")))
+        sizes.append(str(part.get("expr_str", "")))
+
+    json.loads(data, object_hook=note)
+    return not any(pickled) and all(_ARITHMETIC.fullmatch(size) for size in sizes)
 
 
 @contextmanager

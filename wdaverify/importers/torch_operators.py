@@ -89,6 +89,14 @@ def _moved(call: Call) -> Any:  # noqa: ANN401
     return [x.take(part.numpy()) for part in moved]
 
 
+def _scattered(call: Call) -> Tensor:
+    """Write ``src`` into a part of ``self``, as assignments to a slice do."""
+    target, source = call.operand("self"), call.operand("src")
+    both = concatenate([t.reshape((t.size,)) for t in (target, source)], 0)
+    places = torch.from_numpy(target.positions), torch.from_numpy(source.positions) + target.size
+    return both.take(call.target(*places, *call.args[2:], **call.kwargs).numpy())
+
+
 def _add(call: Call) -> Tensor:
     return sum_of(call.neurons, call.operand("self"), _times(call.operand("other"), call, "alpha"))
 
@@ -264,6 +272,8 @@ _OPERATORS: Final[dict[str, Callable[[Call], Tensor]]] = {
     "aten.relu": lambda call: call.neurons.activate(call.operand("self")),
     "aten.relu6": lambda call: clip(call.neurons, call.operand("self"), 0.0, 6.0),
     "aten.rsub": _subtract_from,
+    "aten.select_scatter": _scattered,
+    "aten.slice_scatter": _scattered,
     "aten.stack": _stack,
     "aten.sub": _subtract,
     "aten.sum": partial(_reduced, reduction=reduce_sum),

@@ -51,9 +51,14 @@ def read_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ReLUNe
     if not isinstance(module, torch.nn.Module):
         raise ProblemError(f"expected a torch.nn.Module, found {type(module).__name__}")
     name = type(module).__name__
-    shape = tuple(input_shape)
-    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ProblemError(f"{name}: expected an input shape of positive sizes, found {shape}")
+    try:
+        shape = tuple(operator.index(size) for size in input_shape)
+    except TypeError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise ProblemError(
+            f"{name}: expected an input shape of positive sizes, found {input_shape}"
+        )
     example = torch.zeros((1, *shape), **_kind(module))
     with _evaluating(module), torch.no_grad():
         try:

@@ -1,0 +1,247 @@
+r"""Lower bounds: explicit feasible distributions found by Wasserstein distributional attacks.
+
+An attack only has to supply points. The merge over the envelopes of all points ever visited is
+the best distribution that they allow, and its risk, evaluated again in float64, is the bound.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from wdaverify.arrays import Floats
+from wdaverify.atoms import Atoms, Distribution
+from wdaverify.bounds.campaign import Campaign
+from wdaverify.bounds.ladder import checked_radii, scale_of
+from wdaverify.bounds.options import AttackOptions, Progress
+from wdaverify.cost import TransportCost
+from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.limits import Limits
+from wdaverify.loss import ZeroOne
+from wdaverify.problem import Problem
+
+__all__ = ["LowerBound", "attack", "attack_points", "flip_distances"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowerBound:
+    """A lower bound and the distribution that proves it.
+
+    Attributes
+    ----------
+    radius
+        The radius within which the distribution lies.
+    value
+        Its expected loss, evaluated in float64.
+    distribution
+        Atoms, masses and where the mass comes from.
+    seed, method
+        How it was found.
+    """
+
+    radius: float
+    value: float
+    distribution: Distribution
+    seed: int
+    method: str
+
+
+def attack_points(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
+    problem: Problem,
+    radii: Sequence[float],
+    *,
+    method: str = "wda",
+    seed: int = 0,
+    steps: int = 20,
+    kappas: Sequence[float] | None = None,
+    top_k: int = 9,
+    restarts: int = 1,
+    device: str = "cpu",
+    dtype: str = "float64",
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Atoms:
+    """Find points that make good distributions at the given radii.
+
+    Parameters
+    ----------
+    radii
+        Radii ``ε``; one table of points serves them all.
+    method, seed, steps, kappas, top_k, restarts, device, dtype, limits, progress
+        See :class:`~wdaverify.bounds.options.AttackOptions`.
+
+    Returns
+    -------
+    Atoms
+        The samples and every point worth keeping; when a limit is reached, those found so far.
+
+    Raises
+    ------
+    ProblemError
+        An option or a radius that makes no sense, or a device that is not there.
+    UnsupportedError
+        Labels may move.
+    """
+    options = AttackOptions(
+        method=method,
+        seed=seed,
+        steps=steps,
+        kappas=kappas,
+        top_k=top_k,
+        restarts=restarts,
+        device=device,
+        dtype=dtype,
+        limits=limits or Limits(),
+        progress=progress,
+    )
+    return _run(problem, checked_radii(radii), options)
+
+
+def attack(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
+    problem: Problem,
+    *,
+    radius: float,
+    method: str = "wda",
+    seed: int = 0,
+    steps: int = 20,
+    kappa: float | None = None,
+    top_k: int = 9,
+    restarts: int = 1,
+    device: str = "cpu",
+    dtype: str = "float64",
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> LowerBound:
+    """Bound the worst-case risk at one radius from below.
+
+    Parameters
+    ----------
+    radius
+        Radius ``ε`` of the ambiguity set.
+    kappa
+        Try only the distance ``κ^{1/p} ε`` (at least 1; 1 for order infinity).
+    method, seed, steps, top_k, restarts, device, dtype, limits, progress
+        See :class:`~wdaverify.bounds.options.AttackOptions`.
+
+    Raises
+    ------
+    ProblemError
+        An option or a radius that makes no sense, or a device that is not there.
+    UnsupportedError
+        Labels may move.
+
+    Examples
+    --------
+    >>> from wdaverify.network import ReLUNetwork
+    >>> affine = ReLUNetwork([[[0.0, 0.0], [2.0, 1.0]]], [[0.0, -1.0]])
+    >>> attack(Problem(affine, [[0.0, 0.0]], [0]), radius=0.5).value
+    0.5
+    """
+    options = AttackOptions(
+        method=method,
+        seed=seed,
+        steps=steps,
+        kappas=None if kappa is None else (kappa,),
+        top_k=top_k,
+        restarts=restarts,
+        device=device,
+        dtype=dtype,
+        limits=limits or Limits(),
+        progress=progress,
+    )
+    (checked,) = checked_radii([radius])
+    return bound_of(_run(problem, (checked,), options), checked, seed=seed, method=method)
+
+
+def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
+    problem: Problem,
+    *,
+    method: str = "wda",
+    seed: int = 0,
+    steps: int = 20,
+    top_k: int = 9,
+    restarts: int = 1,
+    device: str = "cpu",
+    dtype: str = "float64",
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Floats:
+    """Smallest distance at which each sample was found misclassified, shape ``(N,)``.
+
+    0 where a sample is misclassified already, infinity where no such point was found. The loss,
+    the order and the weights of the problem play no part.
+
+    Parameters
+    ----------
+    method, seed, steps, top_k, restarts, device, dtype, limits, progress
+        See :class:`~wdaverify.bounds.options.AttackOptions`.
+
+    Raises
+    ------
+    ProblemError
+        An option that makes no sense, or a device that is not there.
+    """
+    options = AttackOptions(
+        method=method,
+        seed=seed,
+        steps=steps,
+        top_k=top_k,
+        restarts=restarts,
+        device=device,
+        dtype=dtype,
+        limits=limits or Limits(),
+        progress=progress,
+    )
+    question = problem.replace(
+        loss=ZeroOne(), cost=TransportCost(problem.cost.norm), weights=np.ones(len(problem))
+    )
+    scale = scale_of(question)
+    atoms = _run(question, (2.0**-10 * scale, scale), options)
+    wrong = atoms.losses == 1
+    distances = np.full(len(problem), np.inf)
+    np.minimum.at(distances, atoms.owners[wrong], atoms.costs[wrong])
+    return distances
+
+
+def bound_of(atoms: Atoms, radius: float, *, seed: int, method: str) -> LowerBound:
+    """Return the bound that a table of atoms proves at a radius.
+
+    The distribution spends at most the exact budget: where rounding of the merge would overspend
+    it, it is the distribution of a radius smaller by a few units in the last place.
+    """
+    distribution = atoms.distribution(radius)
+    slack = 2.0**-52
+    while not _affordable(atoms.problem, distribution, radius):
+        distribution = atoms.distribution(radius * (1.0 - slack))
+        slack *= 4.0
+    return LowerBound(radius, distribution.risk(atoms.problem), distribution, seed, method)
+
+
+def _affordable(problem: Problem, distribution: Distribution, radius: float) -> bool:
+    """Whether the charged transport cost keeps within the budget, over the rationals."""
+    origins = problem.points[distribution.origin]
+    charges = problem.cost.charge(distribution.points, origins)
+    if not problem.cost.finite:
+        return bool((charges <= radius).all())
+    spent = sum(
+        (Fraction(m) * Fraction(c) for m, c in zip(distribution.weights, charges, strict=True)),
+        Fraction(0),
+    )
+    if problem.cost.order.is_integer():
+        return spent <= Fraction(radius) ** int(problem.cost.order)
+    return spent <= Fraction(problem.cost.budget(radius) * (1.0 - 2.0**-50))
+
+
+def _run(problem: Problem, radii: tuple[float, ...], options: AttackOptions) -> Atoms:
+    if problem.cost.label_cost is not None:
+        raise UnsupportedError(
+            f"attack: labels may move (label_cost {problem.cost.label_cost:g}), but the attack "
+            f"moves points only; expected no label_cost"
+        )
+    campaign = Campaign(problem, radii, options)
+    with suppress(LimitReached):
+        campaign.run()
+    campaign.atoms.prune()
+    return campaign.atoms

@@ -1,0 +1,141 @@
+"""How an attack is run: named methods and the options that every method understands."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from wdaverify.arrays import Integers
+from wdaverify.bounds.ascent import ITSELF
+from wdaverify.errors import ProblemError
+from wdaverify.limits import Limits
+from wdaverify.loss import CrossEntropy, DLR, TruncatedDLR
+from wdaverify.problem import Problem
+
+__all__ = ["METHODS", "AttackOptions", "Method", "Progress", "method_named"]
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many walkers are done."""
+
+
+def top_classes(problem: Problem, top_k: int) -> Integers:
+    """Wrong classes of each sample, largest logit first, at most ``top_k``: ``(N, C)``.
+
+    Losses that are smooth functions of all logits add :data:`~wdaverify.bounds.ascent.ITSELF`.
+    """
+    N = len(problem)
+    logits = np.array(problem.network.logits(problem.points))
+    logits[np.arange(N), problem.labels] = -np.inf
+    count = min(top_k, problem.network.classes - 1)
+    classes = np.argsort(-logits, axis=1, kind="stable")[:, :count]
+    if isinstance(problem.loss, CrossEntropy | DLR | TruncatedDLR):
+        return np.concatenate([classes, itself(problem, top_k)], axis=1)
+    return classes
+
+
+def itself(problem: Problem, top_k: int) -> Integers:  # noqa: ARG001  (one of two rules)
+    """Climb the loss, whose steepest wrong class may change on the way: ``(N, 1)``."""
+    return np.full((len(problem), 1), ITSELF)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A recipe.
+
+    Parameters
+    ----------
+    targets
+        From a problem and ``top_k``: which classes each sample climbs towards, ``(N, C)``.
+    kappas
+        Ladder of ``κ``; ``None``: distances over the whole support.
+    rounds
+        How often the reaches around the best atoms are refined.
+    loops
+        How often hopeful samples start again, near directions that proved good.
+    """
+
+    targets: Callable[[Problem, int], Integers] = top_classes
+    kappas: tuple[float, ...] | None = None
+    rounds: int = 10
+    loops: int = 0
+
+
+METHODS: Final[dict[str, Method]] = {
+    "wda": Method(),
+    "wda++": Method(targets=itself),
+    "a3-wda": Method(loops=3),
+    "point-wise": Method(kappas=(1.0,)),
+}
+
+
+def method_named(name: str) -> Method:
+    """Return the method called ``name``.
+
+    Raises
+    ------
+    ProblemError
+        No such method.
+    """
+    if name not in METHODS:
+        raise ProblemError(f"method: expected one of {', '.join(METHODS)}, found {name!r}")
+    return METHODS[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackOptions:
+    """Options of every attack.
+
+    Parameters
+    ----------
+    seed
+        Of the random starts; the same seed on the same device gives the same points.
+    method
+        Name of a :class:`Method`.
+    steps
+        Steps of each walk.
+    kappas
+        Use only these ``κ`` (each at least 1) and no refinement.
+    top_k
+        At most so many wrong classes are climbed towards.
+    restarts
+        Random starts beside the sample itself.
+    device, dtype
+        Where and in which precision torch climbs.
+    limits
+        When they are reached, the attack ends with what it has.
+    progress
+        Called now and then.
+
+    Raises
+    ------
+    ProblemError
+        An option that no attack can follow.
+    """
+
+    seed: int = 0
+    method: str = "wda"
+    steps: int = 20
+    kappas: Sequence[float] | None = None
+    top_k: int = 9
+    restarts: int = 1
+    device: str = "cpu"
+    dtype: str = "float64"
+    limits: Limits = field(default_factory=Limits)
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        method_named(self.method)
+        for name, least in (("steps", 1), ("top_k", 1), ("restarts", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise ProblemError(f"{name}: expected at least {least}, found {value}")
+
+    @property
+    def recipe(self) -> Method:
+        """The method, restricted to the ``κ`` that were asked for."""
+        method = method_named(self.method)
+        kappas = method.kappas if self.kappas is None else tuple(self.kappas)
+        if kappas is None:
+            return method
+        return Method(method.targets, kappas, rounds=0, loops=0)

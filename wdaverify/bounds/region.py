@@ -1,0 +1,126 @@
+r"""Where one sample's mass may go: the ball of its reach intersected with the support, in torch.
+
+.. math:: R_i(\rho) = \{x \in \mathcal{X} : \|x - x_i\| \le \rho\}
+"""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+
+from wdaverify.bounds.steps import BallSteps
+from wdaverify.bounds.torch_network import TorchNetwork
+from wdaverify.support import Box, Support
+from wdaverify.tolerances import ROUNDING
+
+__all__ = ["BoxRegion", "PolytopeRegion", "Region", "region_of"]
+
+SWEEPS = 12
+"""How often a point is projected onto the half-space that it violates most."""
+
+
+class Region(ABC):
+    """Ball and support together.
+
+    Parameters
+    ----------
+    steps
+        Verbs of the ground norm.
+    """
+
+    def __init__(self, steps: BallSteps) -> None:
+        self.steps = steps
+
+    @abstractmethod
+    def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
+        """Bring points ``(W, n)`` within their reach ``(W,)`` of their origin and the support."""
+
+    @abstractmethod
+    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:
+        """How far each coordinate can move along its gradient, as the bounds say, ``(W, n)``."""
+
+    @abstractmethod
+    def free(self, gradients: Tensor, points: Tensor) -> Tensor:
+        """Remove from gradients ``(W, n)`` what points straight out of the support at ``points``."""
+
+    def corner(self, gradients: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
+        """Maximise ``g · x`` over the region (over ball and bounds for a polytope)."""
+        moves = self.steps.fill(gradients, self.rooms(gradients, origins), reaches)
+        return self.project(origins + moves, origins, reaches)
+
+
+@final
+class BoxRegion(Region):
+    """``lower ≤ x ≤ upper``: as every norm is absolute, clamping never lengthens a move."""
+
+    def __init__(self, steps: BallSteps, lower: Tensor, upper: Tensor) -> None:
+        super().__init__(steps)
+        self._lower, self._upper = lower, upper
+
+    def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:  # noqa: D102
+        near = origins + self.steps.project(points - origins, reaches)
+        return near.clamp(self._lower, self._upper)
+
+    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:  # noqa: D102
+        return torch.where(gradients > 0, self._upper - origins, origins - self._lower)
+
+    def free(self, gradients: Tensor, points: Tensor) -> Tensor:  # noqa: D102
+        blocked = ((points >= self._upper) & (gradients > 0)) | (
+            (points <= self._lower) & (gradients < 0)
+        )
+        return torch.where(blocked, 0.0, gradients)
+
+
+@final
+class PolytopeRegion(Region):
+    """``A x ≤ b``: projections onto violated half-spaces, then back towards the origin."""
+
+    def __init__(self, steps: BallSteps, matrix: Tensor, bound: Tensor) -> None:
+        super().__init__(steps)
+        lengths = torch.linalg.vector_norm(matrix, dim=1)
+        keep = lengths > 0
+        self._matrix = matrix[keep]
+        self._bound = bound[keep]
+        self._unit = self._matrix / lengths[keep][:, None]
+        self._height = self._bound / lengths[keep]
+
+    def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:  # noqa: D102
+        x = origins + self.steps.project(points - origins, reaches)
+        for _ in range(SWEEPS if len(self._bound) else 0):
+            worst = (x @ self._unit.T - self._height).max(dim=1)
+            x = x - worst.values.clamp(min=0.0)[:, None] * self._unit[worst.indices]
+        moves = x - origins
+        length = self.steps.length(moves)
+        within = torch.where(length > reaches, reaches / length, 1.0)
+        return origins + torch.minimum(within, self._visible(moves, origins))[:, None] * moves
+
+    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:  # noqa: D102, ARG002
+        return torch.full_like(gradients, torch.inf)
+
+    def free(self, gradients: Tensor, points: Tensor) -> Tensor:  # noqa: D102
+        tight = points @ self._unit.T >= self._height - self._rounding(points)
+        outward = torch.where(tight, gradients @ self._unit.T, 0.0)
+        worst = outward.max(dim=1)
+        return gradients - worst.values.clamp(min=0.0)[:, None] * self._unit[worst.indices]
+
+    def _visible(self, moves: Tensor, origins: Tensor) -> Tensor:
+        """Largest fraction of each move that stays inside, at most 1, ``(W,)``."""
+        if not len(self._bound):
+            return torch.ones_like(moves[:, 0])
+        rate = moves @ self._matrix.T
+        slack = self._bound - origins @ self._matrix.T + self._rounding(origins + moves)
+        times = torch.where(rate > 0, slack.clamp(min=0.0) / rate, torch.inf)
+        return times.amin(dim=1).clamp(max=1.0)
+
+    def _rounding(self, points: Tensor) -> Tensor:
+        """Half of what :meth:`wdaverify.support.Polytope.excess` forgives, ``(W, m)``."""
+        steps = (points.shape[1] + 2) * ROUNDING
+        return steps * (points.abs() @ self._matrix.abs().T + self._bound.abs())
+
+
+def region_of(support: Support, steps: BallSteps, network: TorchNetwork) -> Region:
+    """Return the region of a bound support, on the device and in the precision of a network."""
+    if isinstance(support, Box):
+        return BoxRegion(steps, network.tensor(support.lower), network.tensor(support.upper))
+    return PolytopeRegion(steps, *(network.tensor(v) for v in support.rows))

@@ -1,0 +1,219 @@
+"""Commands of the exact engine: ``exact``, ``curve``, ``worst-case`` and ``distances``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from wdaverify.bounds.certificate import certify as certify_bound
+from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.cli import options
+from wdaverify.cli.session import Session
+from wdaverify.cli.tables import exact_row, figure, gap, plain_table
+from wdaverify.errors import LimitReached, ProblemError
+from wdaverify.exact.curve import value_curve
+from wdaverify.exact.solve import choose_engine
+from wdaverify.exact.value import ExactSolver, check_supported
+from wdaverify.loss import ZeroOne
+from wdaverify.storage import write_arrays
+
+__all__ = ["curve", "distances", "exact", "worst_case"]
+
+Progress = Callable[[str, float], None]
+
+
+def _enumerated(session: Session, progress: Progress) -> CellComplex:
+    choose_engine(session.options.get("engine", "auto"))
+    check_supported(session.problem)
+    return enumerate_cells(
+        session.problem.network,
+        session.problem.support,
+        limits=session.limits,
+        progress=lambda count: progress("cells", float(count)),
+    )
+
+
+@click.command(epilog="Example: wdaverify exact problems/iris --norm l1 --radius 0.1")
+@options.problem
+@options.question
+@options.compute
+@options.output
+def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
+    """Print the exact worst-case value for every radius, with its bracket."""
+    session = Session("exact", problem, given)
+    stopped: LimitReached | None = None
+    with session.progress() as progress:
+        try:
+            solver = ExactSolver(
+                session.problem,
+                _enumerated(session, progress),
+                limits=session.limits,
+                progress=progress,
+            )
+        except LimitReached as reached:
+            _without_cells(session, reached)
+            raise
+        values = [
+            solver.solve(radius, tolerance=given["tolerance"]) for radius in session.stored.radii
+        ]
+        stopped = solver.stopped
+    columns = ["radius ε", "lower", "upper", "gap", "multiplier", "status"]
+    title = f"{session.problem.name}: worst-case expected {session.problem.loss.name} loss"
+    session.print(plain_table(title, columns, [exact_row(value) for value in values]))
+    rows = [
+        {
+            "radius": value.radius,
+            "lower": value.lower,
+            "upper": value.upper,
+            "multiplier": value.multiplier,
+            "attained": value.attained,
+            "status": value.status,
+        }
+        for value in values
+    ]
+    counts = solver.counts.as_dict()
+    session.write(
+        {"nominal": session.problem.nominal, "engine": "cells", "rows": rows, "counts": counts}
+    )
+    session.finish(stopped)
+
+
+def _without_cells(session: Session, reached: LimitReached) -> None:
+    """Report what holds without the cells: nominal risk below, the layer product above."""
+    nominal = session.problem.nominal
+    rows = [
+        {
+            "radius": radius,
+            "lower": nominal,
+            "upper": certify_bound(session.problem, radius=radius).value,
+            "multiplier": None,
+            "attained": None,
+            "status": "bracket",
+        }
+        for radius in session.stored.radii
+    ]
+    shown = [[f"{r['radius']:g}", figure(r["lower"]), figure(r["upper"])] for r in rows]
+    session.print(plain_table(session.problem.name, ["radius ε", "lower", "upper"], shown))
+    session.write(
+        {"nominal": nominal, "engine": "cells", "rows": rows, "counts": {}, "stopped": str(reached)}
+    )
+
+
+@click.command(epilog="Example: wdaverify curve problems/absolute-value --json curve.json")
+@options.problem
+@options.question_without_radius
+@options.compute
+@options.output
+def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
+    """Print the value for all radii at once: the corners of the value curve."""
+    session = Session("curve", problem, given)
+    with session.progress() as progress:
+        cells = _enumerated(session, progress)
+        found = value_curve(
+            session.problem,
+            cells=cells,
+            tolerance=given["tolerance"],
+            limits=session.limits,
+            progress=progress,
+        )
+    shown = np.unique(np.linspace(0, len(found.radius) - 1, 20).astype(int))
+    rows = [
+        [f"{found.radius[k]:.8g}", figure(found.lower[k]), figure(found.upper[k])] for k in shown
+    ]
+    kind = "linear in the budget between them" if found.interpolation == "budget" else "steps"
+    title = f"{session.problem.name}: {len(found.radius)} corners, {kind}"
+    session.print(plain_table(title, ["radius ε", "lower", "upper"], rows))
+    session.note(f"largest gap {gap(found.gap)}, final slope {found.final_slope[0]:.8g}")
+    session.write(
+        {
+            "nominal": session.problem.nominal,
+            "radius": found.radius,
+            "lower": found.lower,
+            "upper": found.upper,
+            "interpolation": found.interpolation,
+            "final_slope": found.final_slope[0],
+            "final_slope_upper": found.final_slope[1],
+        }
+    )
+
+
+@click.command(
+    "worst-case", epilog="Example: wdaverify worst-case problems/moons --radius 0.1 --out worst.npz"
+)
+@options.problem
+@options.question
+@options.compute
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npz",
+    help="Write the distribution: points, labels, weights, origin.",
+)  # fmt: skip
+@options.output
+def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: ANN401
+    """Print the worst-case distribution at one radius."""
+    session = Session("worst-case", problem, given)
+    if len(session.stored.radii) != 1:
+        raise ProblemError(
+            f"--radius: expected one radius, found {len(session.stored.radii)} in the problem; "
+            f"name one of them"
+        )
+    with session.progress() as progress:
+        cells = _enumerated(session, progress)
+        solver = ExactSolver(session.problem, cells, limits=session.limits, progress=progress)
+        value = solver.solve(session.stored.radii[0], tolerance=given["tolerance"])
+    worst = value.worst_case
+    moved = np.any(worst.points != session.problem.points[worst.origin], axis=1)
+    cost = worst.transport_cost(session.problem)
+    columns = ["radius ε", "lower", "upper", "atoms", "moved", "transport cost", "attained"]
+    row = [f"{value.radius:g}", figure(value.lower), figure(value.upper), len(moved)]
+    row += [int(moved.sum()), figure(cost), {True: "yes", False: "no", None: "?"}[value.attained]]
+    session.print(plain_table(f"{session.problem.name}: worst case", columns, [row]))
+    if out is not None:
+        write_arrays(
+            out, points=worst.points, labels=worst.labels, weights=worst.weights, origin=worst.origin
+        )
+        session.note(f"distribution: {out}")
+    session.write(
+        {
+            "radius": value.radius,
+            "lower": value.lower,
+            "upper": value.upper,
+            "attained": value.attained,
+            "status": value.status,
+            "transport_cost": cost,
+            "atoms": [
+                {"point": point, "label": label, "weight": weight, "origin": origin}
+                for point, label, weight, origin in zip(
+                    worst.points, worst.labels, worst.weights, worst.origin, strict=True
+                )
+            ],
+        }
+    )
+    session.finish(solver.stopped)
+
+
+@click.command(epilog="Example: wdaverify distances problems/iris --samples 10")
+@options.problem
+@options.norm_and_samples
+@options.limits
+@options.output
+def distances(problem: Path, **given: Any) -> None:  # noqa: ANN401
+    """Print the exact distance of each sample to the error set of its label."""
+    session = Session("distances", problem, given | {"loss": None})
+    question = session.problem.replace(loss=ZeroOne())
+    with session.progress() as progress:
+        session.problem = question
+        solver = ExactSolver(
+            question, _enumerated(session, progress), limits=session.limits, progress=progress
+        )
+        found = solver.distances()
+    rows = [
+        [k, int(label), figure(low), figure(high)]
+        for k, (label, low, high) in enumerate(
+            zip(question.labels, found.lower, found.upper, strict=True)
+        )
+    ]
+    title = f"{question.name}: {question.cost.norm.name} distance to the error set"
+    session.print(plain_table(title, ["sample", "label", "lower", "upper"], rows))
+    session.write({"norm": question.cost.norm.name, "lower": found.lower, "upper": found.upper})

@@ -1,0 +1,109 @@
+"""``wdaverify verify``: the main job."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wdaverify.cli import options
+from wdaverify.cli.session import CheckFailed, Session
+from wdaverify.cli.tables import sandwich_table, summary
+from wdaverify.sandwich import Sandwich, sandwich
+from wdaverify.storage import Expected
+from wdaverify.tolerances import EXACT, scale
+
+__all__ = ["verify"]
+
+
+@click.command(
+    epilog="Example: wdaverify verify problems/moons --radius 0.05 --plot moons.png --json -"
+)
+@options.problem
+@options.question
+@options.compute
+@options.sampling
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+    help="Draw value against radius with the band between the bounds.",
+)  # fmt: skip
+@options.output
+def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN401
+    """Print attack ≤ exact ≤ certificate for every radius.
+
+    The exact worst-case expected loss over all distributions within each Wasserstein radius of
+    the data, framed by bounds that do not share its code. Exit code 1 if they contradict each
+    other or miss a value that the problem expects.
+    """
+    session = Session("verify", problem, given)
+    with session.progress() as progress:
+        result = sandwich(
+            session.problem,
+            session.stored.radii,
+            engine=given["engine"],
+            tolerance=given["tolerance"],
+            seed=given["seed"],
+            device=given["device"],
+            limits=session.limits,
+            progress=progress,
+        )
+    session.print(sandwich_table(result))
+    for line in summary(result):
+        session.note(line)
+    missed = _missed(result, session.stored.expected)
+    if session.stored.expected is not None and not missed and result.stopped is None:
+        session.note(f"expected values confirmed: {session.stored.expected.source}")
+    session.write(_fields(result, given["seed"], session.stored.expected))
+    if plot is not None:
+        from wdaverify.plot import save_sandwich  # noqa: PLC0415  (matplotlib is slow to import)
+
+        save_sandwich(result, plot)
+        session.note(f"plot: {plot}")
+    if missed:
+        raise CheckFailed(missed)
+    session.finish(result.stopped)
+
+
+def _missed(result: Sandwich, expected: Expected | None) -> str:
+    """Return a sentence for the first expected value outside its bracket, or an empty string."""
+    if expected is None:
+        return ""
+    for row, value in zip(result.rows, expected.values, strict=True):
+        room = EXACT * scale(value)
+        if not row.lower - room <= value <= row.upper + room:
+            return (
+                f"radius {row.radius:g}: expected {value:.17g} ({expected.source}), "
+                f"found [{row.lower:.17g}, {row.upper:.17g}]"
+            )
+    return ""
+
+
+def _fields(result: Sandwich, seed: int, expected: Expected | None) -> dict[str, Any]:
+    rows = [
+        {
+            "radius": row.radius,
+            "attack": row.attack,
+            "lower": row.lower,
+            "upper": row.upper,
+            "certificate": row.certificate,
+            "certificate_method": row.certificate_method,
+            "attained": row.attained,
+            "status": row.status,
+            "gap": row.gap,
+            "multiplier": None if row.exact is None else row.exact.multiplier,
+        }
+        for row in result.rows
+    ]
+    return {
+        "nominal": result.nominal,
+        "rows": rows,
+        "lower_bounds": result.lower_bounds,
+        "upper_bounds": result.upper_bounds,
+        "constants": {c.method: c.constant for c in result.certificates},
+        "asymptotic_slope": None if result.slope is None else result.slope.lower,
+        "tight": result.tight,
+        "counts": result.counts,
+        "stages": result.seconds,
+        "seed": seed,
+        "expected": None if expected is None else list(expected.values),
+        "stopped": result.stopped,
+    }

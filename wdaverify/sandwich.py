@@ -1,0 +1,261 @@
+r"""The sandwich: attack ≤ exact ≤ certificate, for every radius.
+
+The attack never sees a solver, the layer product never sees the cells; the exact value must lie
+between them. A violation means that one of the three is wrong, and is raised, never smoothed over.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from wdaverify.atoms import Atoms
+from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
+from wdaverify.bounds.certificate import Certificate, certificates
+from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
+from wdaverify.exact.solve import check_radius, choose_engine
+from wdaverify.exact.value import ExactSolver, ExactValue, check_supported
+from wdaverify.limits import Limits
+from wdaverify.problem import Problem
+from wdaverify.tolerances import EXACT, ORDER, scale
+
+__all__ = ["Progress", "Row", "Sandwich", "sandwich"]
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and a number that describes how far it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """The bounds at one radius.
+
+    Attributes
+    ----------
+    attack
+        Best lower bound without the solver.
+    lower, upper
+        Bracket of the exact engine.
+    certificate, certificate_method
+        Smallest certified upper bound and its name.
+    exact
+        Result of the exact engine; ``None`` where a limit stopped it before the first bound.
+    """
+
+    radius: float
+    attack: float
+    lower: float
+    upper: float
+    certificate: float
+    certificate_method: str
+    attained: bool | None
+    status: str
+    exact: ExactValue | None
+
+    @property
+    def gap(self) -> float:
+        """``upper − lower``."""
+        return self.upper - self.lower if self.upper < math.inf else math.inf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sandwich:
+    """All bounds of a problem at several radii.
+
+    Attributes
+    ----------
+    lower_bounds, upper_bounds
+        Every method's bound at every radius.
+    slope
+        Asymptotic slope where it says something, else ``None``.
+    tight
+        Whether the Lipschitz certificate is exact for every radius (``S = L``); ``None`` where
+        the question does not arise or was not decided.
+    seconds
+        Wall-clock time of each stage.
+    stopped
+        Message of the limit that ended the work early, if any.
+    """
+
+    problem: Problem
+    nominal: float
+    rows: tuple[Row, ...]
+    lower_bounds: dict[str, list[float]]
+    upper_bounds: dict[str, list[float]]
+    certificates: tuple[Certificate, ...]
+    slope: AsymptoticSlope | None
+    tight: bool | None
+    counts: dict[str, int]
+    seconds: dict[str, float]
+    stopped: str | None
+
+    def check(self) -> None:
+        """Raise if any lower bound exceeds any upper bound.
+
+        Raises
+        ------
+        SandwichViolation
+            Names the radius, both bounds and by how much they contradict each other.
+        """
+        for k, row in enumerate(self.rows):
+            lower = {name: values[k] for name, values in self.lower_bounds.items()}
+            upper = {name: values[k] for name, values in self.upper_bounds.items()}
+            lower["exact lower"], upper["exact upper"] = row.lower, row.upper
+            low, high = max(lower, key=lambda n: lower[n]), min(upper, key=lambda n: upper[n])
+            excess = lower[low] - upper[high]
+            if not excess <= ORDER * max(1.0, abs(upper[high])):
+                raise SandwichViolation(
+                    f"radius {row.radius:g}: lower bound {low} = {lower[low]:.17g} exceeds upper "
+                    f"bound {high} = {upper[high]:.17g} by {excess:.3g}"
+                )
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Clock and progress of the stages."""
+
+    limits: Limits
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = 0.0
+
+    def done(self, stage: str) -> None:
+        self.seconds[stage] = self.limits.elapsed - self.started
+        self.started = self.limits.elapsed
+
+
+def sandwich(  # noqa: PLR0913
+    problem: Problem,
+    radii: Sequence[float],
+    *,
+    cells: CellComplex | None = None,
+    engine: str = "auto",
+    tolerance: float = EXACT,
+    seed: int = 0,
+    device: str = "cpu",
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Sandwich:
+    """Return attack, exact value and certificate at each radius, checked against each other.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    radii
+        Wasserstein radii ``ε >= 0``.
+    cells
+        Activation cells; enumerated when omitted.
+    seed, device
+        Of the attack.
+    limits
+        When they are reached, rows are brackets that are still valid.
+    progress
+        See :data:`Progress`.
+
+    Raises
+    ------
+    SandwichViolation
+        A lower bound exceeds an upper bound by more than ``1e-9 · max(1, |v|)``.
+    UnsupportedError
+        The exact engine does not cover the question.
+    """
+    choose_engine(engine)
+    check_supported(problem)
+    radii = [check_radius(radius) for radius in radii]
+    stages = _Stages(limits or Limits(), progress or (lambda _, __: None))
+    stages.started = stages.limits.elapsed
+    attacked = _attack(problem, radii, seed, device, stages)
+    solver, stopped = _solver(problem, cells, stages)
+    values = [] if solver is None else [solver.solve(r, tolerance=tolerance) for r in radii]
+    stages.done("exact")
+    found = tuple(certificates(problem, cells=None if solver is None else solver.cells))
+    slope = None if stopped else _slope(problem, stages.limits)
+    stages.done("certificates")
+    lower = {"attack": [attacked.distribution(r).risk(problem) for r in radii]}
+    if slope is not None:
+        lower["asymptotic-slope"] = [slope.bound(problem, r) for r in radii]
+    upper = {c.method: [c.bound(r) for r in radii] for c in found}
+    rows = tuple(
+        _row(radius, lower, upper, (k, values[k] if values else None), tolerance)
+        for k, radius in enumerate(radii)
+    )
+    if solver is not None and solver.stopped is not None:
+        stopped = str(solver.stopped)
+    result = Sandwich(
+        problem, problem.nominal, rows, lower, upper, found, slope, _tight(found, slope),
+        {} if solver is None else solver.counts.as_dict(), stages.seconds, stopped,
+    )  # fmt: skip
+    result.check()
+    return result
+
+
+def _attack(
+    problem: Problem, radii: Sequence[float], seed: int, device: str, stages: _Stages
+) -> Atoms:
+    from wdaverify.bounds.attack import attack_points  # noqa: PLC0415  (torch is slow to import)
+
+    atoms = attack_points(
+        problem,
+        radii,
+        seed=seed,
+        device=device,
+        limits=stages.limits,
+        progress=lambda done, total: stages.progress("attack", done / max(total, 1)),
+    )
+    stages.done("attack")
+    return atoms
+
+
+def _solver(
+    problem: Problem, cells: CellComplex | None, stages: _Stages
+) -> tuple[ExactSolver | None, str | None]:
+    try:
+        if cells is None:
+            cells = enumerate_cells(
+                problem.network,
+                problem.support,
+                limits=stages.limits,
+                progress=lambda count: stages.progress("cells", float(count)),
+            )
+        stages.done("cells")
+        solver = ExactSolver(problem, cells, limits=stages.limits, progress=stages.progress)
+    except LimitReached as reached:
+        return None, str(reached)
+    return solver, None
+
+
+def _slope(problem: Problem, limits: Limits) -> AsymptoticSlope | None:
+    try:
+        return asymptotic_slope(problem, limits=limits)
+    except (UnsupportedError, LimitReached):
+        return None
+
+
+def _tight(found: Sequence[Certificate], slope: AsymptoticSlope | None) -> bool | None:
+    constants = [c.constant for c in found if c.method == "cell-lipschitz"]
+    if slope is None or not constants:
+        return None
+    return slope.lower >= constants[0] * (1.0 - ORDER)
+
+
+def _row(
+    radius: float,
+    lower: dict[str, list[float]],
+    upper: dict[str, list[float]],
+    exact: tuple[int, ExactValue | None],
+    tolerance: float,
+) -> Row:
+    k, value = exact
+    attack = lower["attack"][k]
+    method = min(upper, key=lambda name: upper[name][k])
+    certificate = upper[method][k]
+    if value is None:
+        close = certificate - attack <= tolerance * scale(attack, certificate)
+        status = "exact" if close else "bracket"
+        return Row(
+            radius, attack, attack, certificate, certificate, method, None, status, None
+        )
+    return Row(
+        radius, attack, value.lower, value.upper, certificate, method, value.attained,
+        value.status, value,
+    )  # fmt: skip
