@@ -74,9 +74,7 @@ class Distribution:
         norm, order = problem.cost.norm, problem.cost.order
         lengths = [
             norm.exact_length([Fraction(a) - Fraction(b) for a, b in zip(x, y, strict=True)])
-            for x, y in zip(
-                self.points.tolist(), problem.points[self.origin].tolist(), strict=True
-            )
+            for x, y in zip(self.points.tolist(), problem.points[self.origin].tolist(), strict=True)
         ]
         if not problem.cost.finite:
             return max(lengths)
@@ -157,7 +155,40 @@ class Atoms:
         return float(self.problem.probabilities @ self.losses[self._nearest_worst(radius)])
 
     def distribution(self, radius: float) -> Distribution:
-        """Return the best distribution within the radius, mass on rays sent far but finitely far."""
+        """Return the best distribution within the radius, mass on rays sent far but finitely far.
+
+        The charged transport cost keeps within the budget over the rationals: where rounding of
+        the merge would overspend it, the radius is taken a few units in the last place smaller.
+        """
+        slack = 0.0
+        while True:
+            found = self._best(radius * (1.0 - slack))
+            if self._affordable(found, radius):
+                return found
+            slack = max(4.0 * slack, 2.0**-52)
+
+    def _affordable(self, found: Distribution, radius: float) -> bool:
+        """Whether the charged cost keeps within the budget, over the rationals."""
+        cost = self.problem.cost
+        charges = cost.charge(found.points, self.problem.points[found.origin])
+        if not cost.finite:
+            return bool((charges[~found.certified] <= radius).all())
+        charges = np.where(found.certified, 0.0, charges)
+        known = {
+            i: c for i, c, ok in zip(self.owners, self.costs, self.certified, strict=True) if ok
+        }
+        charges += [
+            known.get(i, 0.0) * ok for i, ok in zip(found.origin, found.certified, strict=True)
+        ]
+        masses = [Fraction(w) for w in found.weights.tolist()]
+        spent = sum(
+            (m * Fraction(c) for m, c in zip(masses, charges.tolist(), strict=True)), Fraction(0)
+        )
+        if cost.order.is_integer():
+            return spent <= Fraction(radius) ** int(cost.order)
+        return spent <= Fraction(cost.budget(radius) * (1.0 - 2.0**-50))
+
+    def _best(self, radius: float) -> Distribution:
         if not self.problem.cost.finite:
             best = self._nearest_worst(radius)
             best = best[self.problem.weights[self.owners[best]] > 0]
@@ -217,7 +248,9 @@ class Atoms:
         best, achieved = base, -np.inf
         for exponent in range(4, 44, 4):
             mass = min(masses[donor] / 2, 2.0**-exponent)
-            trial = self._sent(atoms, masses, (donor, mass, budget + mass * self.costs[atoms[donor]]), ray)
+            trial = self._sent(
+                atoms, masses, (donor, mass, budget + mass * self.costs[atoms[donor]]), ray
+            )
             if trial is None:
                 continue
             risk = trial.risk(self.problem)

@@ -65,7 +65,9 @@ class TransportCost:
         difference = points - origins
         back = difference - points  # TwoDiff (Knuth): the exact rounding error of ``difference``
         error = (points - (difference - back)) - (origins + back)
-        away = np.where(error == 0, difference, np.nextafter(difference, np.copysign(np.inf, difference)))
+        away = np.where(
+            error == 0, difference, np.nextafter(difference, np.copysign(np.inf, difference))
+        )
         length = self.norm.length(away)
         terms = 0.0 if self.norm.name == "linf" or points.shape[-1] == 1 else points.shape[-1] + 2.0
         if not self.finite or self.order == 1:
@@ -77,10 +79,14 @@ class TransportCost:
         return float(radius**self.order) if self.finite else radius
 
     def describe(self) -> str:
-        """Return a short name such as ``W_1, l-infinity``."""
+        """Return a short name such as ``W₁, ℓ∞``."""
         order = f"{self.order:g}" if self.finite else "∞"
         label = "" if self.label_cost is None else f", label cost {self.label_cost:g}"
-        return f"W_{order}, {self.norm.name}{label}"
+        return f"W{order.translate(_SUBSCRIPTS)}, {_SYMBOLS[self.norm.name]}{label}"
+
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SYMBOLS = {"l1": "ℓ₁", "l2": "ℓ₂", "linf": "ℓ∞"}
 
 
 def parse_order(order: Any) -> float:  # noqa: ANN401  (whatever a TOML file or a user gives)
@@ -103,8 +109,8 @@ def parse_order(order: Any) -> float:  # noqa: ANN401  (whatever a TOML file or 
 def _label_cost(cost: Any, order: float) -> float | None:  # noqa: ANN401
     if cost is None:
         return None
-    if isinstance(cost, bool) or not isinstance(cost, int | float | np.number) or not cost >= 0:
-        raise ProblemError(f"label_cost: expected a number >= 0, found {cost!r}")
+    if isinstance(cost, bool) or not isinstance(cost, int | float | np.number) or not 0 <= cost < math.inf:
+        raise ProblemError(f"label_cost: expected a finite number >= 0, found {cost!r}")
     if math.isinf(order):
         raise ProblemError(
             f"label_cost: a label move has a cost only for a finite order, found {cost!r} "

@@ -76,11 +76,9 @@ def majorant(
     order = np.lexsort((-losses, costs))
     hull: list[int] = []
     for k in order.tolist():
-        if hull and losses[k] <= losses[hull[-1]]:
+        if hull and (losses[k] <= losses[hull[-1]] or costs[k] <= costs[hull[-1]]):
             continue
         while len(hull) >= 2 and _below(costs, losses, hull[-2], hull[-1], k):
-            hull.pop()
-        if len(hull) == 1 and costs[hull[0]] == costs[k]:
             hull.pop()
         hull.append(k)
     while len(hull) >= 2 and (
@@ -91,9 +89,13 @@ def majorant(
 
 
 def _below(costs: Floats, losses: Floats, a: int, b: int, c: int) -> bool:
-    """Whether point ``b`` lies on or below the chord from ``a`` to ``c``."""
-    left = (losses[b] - losses[a]) * (costs[c] - costs[a])
-    return bool(left <= (losses[c] - losses[a]) * (costs[b] - costs[a]))
+    """Whether ``b`` lies on or below the chord from ``a`` to ``c``.
+
+    Decided by the slopes that :func:`merge` sorts by, so that rounding cannot reverse two
+    segments of one sample there.
+    """
+    left = (losses[b] - losses[a]) / (costs[b] - costs[a])
+    return bool(left <= (losses[c] - losses[b]) / (costs[c] - costs[b]))
 
 
 def minorant(intercepts: Floats, slopes: Floats) -> Envelope:

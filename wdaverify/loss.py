@@ -156,7 +156,8 @@ class TruncatedDLR(DLR):
 
 
 LOSSES: Final[dict[str, Loss]] = {
-    loss.name: loss for loss in (Margin(), Hinge(), CrossEntropy(), DLR(), TruncatedDLR(), ZeroOne())
+    loss.name: loss
+    for loss in (Margin(), Hinge(), CrossEntropy(), DLR(), TruncatedDLR(), ZeroOne())
 }
 
 

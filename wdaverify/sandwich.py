@@ -39,6 +39,8 @@ class Row:
         Smallest certified upper bound and its name.
     exact
         Result of the exact engine; ``None`` where a limit stopped it before the first bound.
+    seconds
+        What the exact engine spent on this radius, given what earlier ones had taught it.
     """
 
     radius: float
@@ -50,6 +52,7 @@ class Row:
     attained: bool | None
     status: str
     exact: ExactValue | None
+    seconds: float
 
     @property
     def gap(self) -> float:
@@ -166,7 +169,11 @@ def sandwich(  # noqa: PLR0913
     stages.started = stages.limits.elapsed
     attacked = _attack(problem, radii, seed, device, stages)
     solver, stopped = _solver(problem, cells, stages)
-    values = [] if solver is None else [solver.solve(r, tolerance=tolerance) for r in radii]
+    values: list[tuple[ExactValue | None, float]] = [(None, 0.0)] * len(radii)
+    for k, radius in enumerate(radii if solver is not None else []):
+        assert solver is not None
+        before = stages.limits.elapsed
+        values[k] = solver.solve(radius, tolerance=tolerance), stages.limits.elapsed - before
     stages.done("exact")
     found = tuple(certificates(problem, cells=None if solver is None else solver.cells))
     slope = None if stopped else _slope(problem, stages.limits)
@@ -176,9 +183,10 @@ def sandwich(  # noqa: PLR0913
         lower["asymptotic-slope"] = [slope.bound(problem, r) for r in radii]
     upper = {c.method: [c.bound(r) for r in radii] for c in found}
     rows = tuple(
-        _row(radius, lower, upper, (k, values[k] if values else None), tolerance)
+        _row(radius, {name: v[k] for name, v in lower.items()},
+             {name: v[k] for name, v in upper.items()}, values[k], tolerance)
         for k, radius in enumerate(radii)
-    )
+    )  # fmt: skip
     if solver is not None and solver.stopped is not None:
         stopped = str(solver.stopped)
     result = Sandwich(
@@ -240,22 +248,20 @@ def _tight(found: Sequence[Certificate], slope: AsymptoticSlope | None) -> bool 
 
 def _row(
     radius: float,
-    lower: dict[str, list[float]],
-    upper: dict[str, list[float]],
-    exact: tuple[int, ExactValue | None],
+    lower: dict[str, float],
+    upper: dict[str, float],
+    solved: tuple[ExactValue | None, float],
     tolerance: float,
 ) -> Row:
-    k, value = exact
-    attack = lower["attack"][k]
-    method = min(upper, key=lambda name: upper[name][k])
-    certificate = upper[method][k]
+    value, seconds = solved
+    attack = lower["attack"]
+    method = min(upper, key=lambda name: upper[name])
+    certificate = upper[method]
     if value is None:
         close = certificate - attack <= tolerance * scale(attack, certificate)
-        status = "exact" if close else "bracket"
-        return Row(
-            radius, attack, attack, certificate, certificate, method, None, status, None
-        )
+        low, high, attained, status = attack, certificate, None, "exact" if close else "bracket"
+    else:
+        low, high, attained, status = value.lower, value.upper, value.attained, value.status
     return Row(
-        radius, attack, value.lower, value.upper, certificate, method, value.attained,
-        value.status, value,
-    )  # fmt: skip
+        radius, attack, low, high, certificate, method, attained, status, value, seconds
+    )

@@ -74,9 +74,7 @@ class Box(Support):
     lower: Floats
     upper: Floats
 
-    def __init__(
-        self, lower: npt.ArrayLike = -np.inf, upper: npt.ArrayLike = np.inf
-    ) -> None:
+    def __init__(self, lower: npt.ArrayLike = -np.inf, upper: npt.ArrayLike = np.inf) -> None:
         low = floats(lower, "support lower", infinite=True)
         high = floats(upper, "support upper", infinite=True)
         if low.ndim > 1 or high.ndim > 1 or (low.ndim and high.ndim and low.shape != high.shape):

@@ -60,7 +60,9 @@ def _at(atoms: Atoms, prices: Floats) -> Bases:
     index = np.unique(np.concatenate(chosen))
     index = index[atoms.problem.weights[atoms.owners[index]] > 0]
     points, owners = atoms.points[index], atoms.owners[index]
-    return Bases(points, owners, atoms.problem.cost.norm.length(points - atoms.problem.points[owners]))
+    return Bases(
+        points, owners, atoms.problem.cost.norm.length(points - atoms.problem.points[owners])
+    )
 
 
 def _within(atoms: Atoms, radii: tuple[float, ...]) -> Bases:

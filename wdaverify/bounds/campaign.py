@@ -115,7 +115,7 @@ class Campaign:
             return
         steps = max(5, self.options.steps // 2)
         for k in range(self.recipe.rounds):
-            window = NARROWER ** (k + 1)
+            window = globals()['window'](k)
             bases = self._reaching(wanted(self.atoms, self.radii))
             if self.problem.cost.finite:
                 self._launch_around(bases, window, Pace(steps))

@@ -13,7 +13,7 @@ import numpy as np
 from wdaverify.arrays import Floats
 from wdaverify.bounds.lipschitz import layer_product, lipschitz_bound
 from wdaverify.cells.complex import CellComplex
-from wdaverify.cells.frame import Frame, frame_of
+from wdaverify.cells.frame import Frame
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.loss import DLR, Margin
 from wdaverify.network import ReLUNetwork
@@ -63,9 +63,7 @@ class UpperBound:
     by_method: dict[str, float]
 
 
-def certify(
-    problem: Problem, *, radius: float, cells: CellComplex | None = None
-) -> UpperBound:
+def certify(problem: Problem, *, radius: float, cells: CellComplex | None = None) -> UpperBound:
     """Return the best certified upper bound at a radius.
 
     Parameters
@@ -136,13 +134,17 @@ def _hull_program(basis: Floats, norm: GroundNorm, gradient: Floats) -> float:
     n, d = basis.shape
     extra = n if norm.name == "l1" else 1
     free = np.full(d, np.inf)
-    program = LinearProgram(np.append(-free, np.zeros(extra)), np.append(free, np.full(extra, np.inf)))
+    program = LinearProgram(
+        np.append(-free, np.zeros(extra)), np.append(free, np.full(extra, np.inf))
+    )
     shift = np.eye(n) if norm.name == "l1" else np.ones((n, 1))
     program.add_rows(np.block([[basis, -shift], [-basis, -shift]]), np.zeros(2 * n))
     program.add_rows(np.append(np.zeros(d), np.ones(extra))[None, :], np.ones(1))
     answer = program.maximize(np.append(gradient @ basis, np.zeros(extra)))
     # dual bound: a + w with w orthogonal to the hull, by the multipliers of both sides
-    difference = np.maximum(answer.multipliers[:n], 0) - np.maximum(answer.multipliers[n : 2 * n], 0)
+    difference = np.maximum(answer.multipliers[:n], 0) - np.maximum(
+        answer.multipliers[n : 2 * n], 0
+    )
     residual = basis.T @ (gradient - difference)
     correction = np.linalg.lstsq(basis.T, residual, rcond=None)[0]
     return float(norm.dual_length(difference + correction))

@@ -15,10 +15,13 @@ from wdaverify.bounds.torch_network import TorchNetwork, margins
 from wdaverify.evaluation import margins_with_error
 from wdaverify.problem import Problem
 
-__all__ = ["approach", "certainly_wrong", "shorten"]
+__all__ = ["COARSE", "approach", "certainly_wrong", "shorten"]
 
 HALVINGS = 128
 """More than enough to reach the resolution of float64, also from far away."""
+
+COARSE = 2.0**-16
+"""Precision of points that are moved on anyway."""
 
 FRACTIONS = (1.0, 0.5, 0.25, 0.125, 0.03125)
 """How far along the boundary a shortened point may go."""
@@ -31,10 +34,17 @@ def certainly_wrong(problem: Problem, points: Floats, owners: Integers) -> Bools
     return wrong
 
 
-def approach(problem: Problem, points: Floats, owners: Integers) -> Floats:
+def approach(
+    problem: Problem, points: Floats, owners: Integers, *, precision: float = 2.0**-52
+) -> Floats:
     """Move misclassified points ``(M, n)`` towards their samples until just past the boundary.
 
     A point that is not certainly misclassified stays where it is.
+
+    Parameters
+    ----------
+    precision
+        How far past the boundary is near enough, relative to the way.
     """
     starts = problem.points[owners]
     moves = points - starts
@@ -44,13 +54,13 @@ def approach(problem: Problem, points: Floats, owners: Integers) -> Floats:
         wrong = certainly_wrong(problem, starts + middle[:, None] * moves, owners)
         high = np.where(wrong, middle, high)
         low = np.where(wrong, low, middle)
-        if (high - low <= 2.0**-52 * high).all():
+        if (high - low <= precision * high).all():
             break
     nearer = starts + high[:, None] * moves
     return np.where((high < 1.0)[:, None], nearer, points)
 
 
-def shorten(  # noqa: PLR0913
+def shorten(
     problem: Problem,
     network: TorchNetwork,
     region: Region,
@@ -80,9 +90,9 @@ def shorten(  # noqa: PLR0913
         moved = np.flatnonzero((best != points).any(axis=1))
         if len(moved) == 0:
             break
-        points = best
-        points[moved] = approach(problem, best[moved], owners[moved])
-    return points
+        points = best.copy()
+        points[moved] = approach(problem, best[moved], owners[moved], precision=COARSE)
+    return approach(problem, points, owners)
 
 
 def _feet(

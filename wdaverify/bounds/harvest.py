@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wdaverify.arrays import Bools, Floats, Integers
+from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.ascent import Trace, Walkers
 from wdaverify.bounds.bases import leaders
-from wdaverify.bounds.flips import approach, certainly_wrong, shorten
+from wdaverify.bounds.flips import COARSE, approach, certainly_wrong, shorten
 from wdaverify.bounds.region import region_of
 from wdaverify.bounds.selection import frontier
 from wdaverify.bounds.steps import steps_of
@@ -76,7 +76,7 @@ class Harvest(ABC):
 class EnvelopeHarvest(Harvest):
     """For finite orders."""
 
-    def gather(self, walkers: Walkers, trace: Trace) -> None:  # noqa: D102
+    def gather(self, walkers: Walkers, trace: Trace) -> None:
         count = len(trace.lengths)
         labels = walkers.labels.repeat(count)
         values = losses(self.problem.loss.name, trace.logits.flatten(0, 1), labels)
@@ -84,7 +84,7 @@ class EnvelopeHarvest(Harvest):
         kept = frontier(owners, trace.lengths.flatten(), values)
         self.offer(_floats(trace.points.flatten(0, 1)[kept]), owners[kept].cpu().numpy())
 
-    def offer(self, points: Floats, owners: Integers) -> None:  # noqa: D102
+    def offer(self, points: Floats, owners: Integers) -> None:
         self.atoms.add(self.inside(points, owners), owners)
         if self.atoms.points.size > CROWD:
             self.atoms.prune()
@@ -94,7 +94,7 @@ class EnvelopeHarvest(Harvest):
 class ReachHarvest(Harvest):
     """For order infinity."""
 
-    def gather(self, walkers: Walkers, trace: Trace) -> None:  # noqa: D102
+    def gather(self, walkers: Walkers, trace: Trace) -> None:
         labels = walkers.labels.repeat(len(trace.lengths))
         values = losses(self.problem.loss.name, trace.logits.flatten(0, 1), labels)
         best = values.view(trace.lengths.shape).nan_to_num(-torch.inf).max(dim=0)
@@ -106,7 +106,7 @@ class ReachHarvest(Harvest):
         owners = walkers.samples.cpu().numpy()[kept]
         self.offer_within(_floats(points)[kept], owners, reaches[kept])
 
-    def offer(self, points: Floats, owners: Integers) -> None:  # noqa: D102
+    def offer(self, points: Floats, owners: Integers) -> None:
         self.atoms.add(self.inside(points, owners), owners)
 
     def offer_within(self, points: Floats, owners: Integers, reaches: Floats) -> None:
@@ -124,7 +124,7 @@ class FlipHarvest(Harvest):
         self._flips = atoms.problem.points[:0]
         self._owners: Integers = np.zeros(0, dtype=np.int64)
 
-    def gather(self, walkers: Walkers, trace: Trace) -> None:  # noqa: D102
+    def gather(self, walkers: Walkers, trace: Trace) -> None:
         labels = walkers.labels.repeat(len(trace.lengths))
         margin = margins(trace.logits.flatten(0, 1), labels).view(trace.lengths.shape)
         nearest = torch.where(margin >= 0, trace.lengths, torch.inf).min(dim=0)
@@ -135,12 +135,13 @@ class FlipHarvest(Harvest):
         if not self.problem.cost.finite:
             self._offer_ties(walkers, trace, margin)
 
-    def offer(self, points: Floats, owners: Integers) -> None:  # noqa: D102
+    def offer(self, points: Floats, owners: Integers) -> None:
         problem = self.problem
         points = self.inside(points, owners)
         wrong = certainly_wrong(problem, points, owners) & problem.support.contains(points)
         owners = owners[wrong]
-        points = np.concatenate([self._flips, approach(problem, points[wrong], owners)])
+        near = approach(problem, points[wrong], owners, precision=COARSE)
+        points = np.concatenate([self._flips, near])
         owners = np.concatenate([self._owners, owners])
         lengths = problem.cost.norm.length(points - problem.points[owners])
         kept = _nearest(owners, lengths, FLIPS // 2)

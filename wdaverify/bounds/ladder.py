@@ -72,7 +72,9 @@ def reaches_of(
         if not 1.0 <= kappa < math.inf:
             raise ProblemError(f"kappa: expected a finite number >= 1, found {kappa:g}")
         if kappa != 1.0 and not problem.cost.finite:
-            raise ProblemError(f"kappa: with order inf no mass stays behind, found {kappa:g}, not 1")
+            raise ProblemError(
+                f"kappa: with order inf no mass stays behind, found {kappa:g}, not 1"
+            )
     if len(positive) == 0 or not problem.cost.finite:
         return positive
     end = diameter(problem)

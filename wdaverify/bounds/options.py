@@ -10,7 +10,7 @@ from wdaverify.arrays import Integers
 from wdaverify.bounds.ascent import ITSELF
 from wdaverify.errors import ProblemError
 from wdaverify.limits import Limits
-from wdaverify.loss import CrossEntropy, DLR, TruncatedDLR
+from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
 from wdaverify.problem import Problem
 
 __all__ = ["METHODS", "AttackOptions", "Method", "Progress", "method_named"]

@@ -84,24 +84,24 @@ class BallSteps(ABC):
 class LInfSteps(BallSteps):
     """Every coordinate moves on its own."""
 
-    def length(self, displacements: Tensor) -> Tensor:  # noqa: D102
+    def length(self, displacements: Tensor) -> Tensor:
         return displacements.abs().amax(dim=-1)
 
-    def steepest(self, gradients: Tensor) -> Tensor:  # noqa: D102
+    def steepest(self, gradients: Tensor) -> Tensor:
         return gradients.sign()
 
-    def project(self, displacements: Tensor, radii: Tensor) -> Tensor:  # noqa: D102
+    def project(self, displacements: Tensor, radii: Tensor) -> Tensor:
         bound = radii[:, None]
         return displacements.clamp(min=-bound, max=bound)
 
-    def scatter(self, gaussian: Tensor) -> Tensor:  # noqa: D102
+    def scatter(self, gaussian: Tensor) -> Tensor:
         cube = torch.erf(gaussian / 2**0.5)
         return cube / self.length(cube)[:, None]
 
-    def fill(self, gradients: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:  # noqa: D102
+    def fill(self, gradients: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:
         return gradients.sign() * torch.minimum(rooms, radii[:, None])
 
-    def meet(self, gradients: Tensor, rooms: Tensor, rises: Tensor) -> Tensor:  # noqa: D102
+    def meet(self, gradients: Tensor, rooms: Tensor, rises: Tensor) -> Tensor:
         size = gradients.abs()
         level = _level(size, torch.ones_like(size), rooms, rises)
         return gradients.sign() * torch.minimum(rooms, level[:, None])
@@ -111,29 +111,29 @@ class LInfSteps(BallSteps):
 class L2Steps(BallSteps):
     """The Euclidean ball."""
 
-    def length(self, displacements: Tensor) -> Tensor:  # noqa: D102
+    def length(self, displacements: Tensor) -> Tensor:
         return torch.linalg.vector_norm(displacements, dim=-1)
 
-    def steepest(self, gradients: Tensor) -> Tensor:  # noqa: D102
+    def steepest(self, gradients: Tensor) -> Tensor:
         top = gradients.abs().amax(dim=-1, keepdim=True)
         scaled = gradients / torch.where(top > 0, top, 1.0)  # squares neither vanish nor overflow
         length = self.length(scaled)[:, None]
         return scaled / torch.where(length > 0, length, 1.0)
 
-    def project(self, displacements: Tensor, radii: Tensor) -> Tensor:  # noqa: D102
+    def project(self, displacements: Tensor, radii: Tensor) -> Tensor:
         length = self.length(displacements)
         factor = torch.where(length > radii, radii / length, 1.0)
         return displacements * factor[:, None]
 
-    def scatter(self, gaussian: Tensor) -> Tensor:  # noqa: D102
+    def scatter(self, gaussian: Tensor) -> Tensor:
         return self.steepest(gaussian)
 
-    def fill(self, gradients: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:  # noqa: D102
+    def fill(self, gradients: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:
         unit = self.steepest(gradients).abs()
         squares = _level(torch.ones_like(unit), unit.square(), rooms.square(), radii.square())
         return _grown(gradients, unit, rooms, squares.sqrt())
 
-    def meet(self, gradients: Tensor, rooms: Tensor, rises: Tensor) -> Tensor:  # noqa: D102
+    def meet(self, gradients: Tensor, rooms: Tensor, rises: Tensor) -> Tensor:
         unit = self.steepest(gradients).abs()
         return _grown(gradients, unit, rooms, _level(gradients.abs(), unit, rooms, rises))
 
@@ -142,14 +142,14 @@ class L2Steps(BallSteps):
 class L1Steps(BallSteps):
     """The cross-polytope: a steepest step moves one coordinate."""
 
-    def length(self, displacements: Tensor) -> Tensor:  # noqa: D102
+    def length(self, displacements: Tensor) -> Tensor:
         return displacements.abs().sum(dim=-1)
 
-    def steepest(self, gradients: Tensor) -> Tensor:  # noqa: D102
+    def steepest(self, gradients: Tensor) -> Tensor:
         place = gradients.abs().argmax(dim=-1, keepdim=True)
         return torch.zeros_like(gradients).scatter(-1, place, gradients.gather(-1, place).sign())
 
-    def project(self, displacements: Tensor, radii: Tensor) -> Tensor:  # noqa: D102
+    def project(self, displacements: Tensor, radii: Tensor) -> Tensor:
         """``sign(d) max(|d| − θ, 0)`` with the threshold θ found by sorting."""
         size = displacements.abs()
         falling = size.sort(dim=-1, descending=True).values
@@ -159,17 +159,17 @@ class L1Steps(BallSteps):
         threshold = cut.gather(-1, used - 1).clamp(min=0.0)
         return displacements.sign() * (size - threshold).clamp(min=0.0)
 
-    def scatter(self, gaussian: Tensor) -> Tensor:  # noqa: D102
+    def scatter(self, gaussian: Tensor) -> Tensor:
         tail = torch.erfc(gaussian.abs() / 2**0.5).clamp(min=torch.finfo(gaussian.dtype).tiny)
         laplace = tail.log() * gaussian.sign()
         return laplace / self.length(laplace)[:, None]
 
-    def fill(self, gradients: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:  # noqa: D102
+    def fill(self, gradients: Tensor, rooms: Tensor, radii: Tensor) -> Tensor:
         order, room, before = self._queue(gradients, rooms)
         amount = torch.minimum(room, (radii[:, None] - before).clamp(min=0.0))
         return gradients.sign() * torch.zeros_like(rooms).scatter(-1, order, amount)
 
-    def meet(self, gradients: Tensor, rooms: Tensor, rises: Tensor) -> Tensor:  # noqa: D102
+    def meet(self, gradients: Tensor, rooms: Tensor, rises: Tensor) -> Tensor:
         order, room, _ = self._queue(gradients, rooms)
         slope = gradients.abs().gather(-1, order)
         gain = torch.where(slope > 0, slope * room, 0.0)

@@ -4,8 +4,8 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
-from wdaverify.cells.graph import facets, neighbour
 from wdaverify.cells.decision import ExactCells
+from wdaverify.cells.graph import facets, neighbour
 from wdaverify.errors import EnumerationError
 from wdaverify.rational import ExactNetwork, rationals
 
@@ -51,7 +51,9 @@ def check_cells_nonempty(cells: CellComplex) -> None:
             if not _signs_agree(exact, cells, k):
                 raise EnumerationError(f"cell {k}: its interior point has another pattern")
         elif not np.all(slack > -tiny):
-            raise EnumerationError(f"cell {k}: its interior point violates a row by {-slack.min():.3g}")
+            raise EnumerationError(
+                f"cell {k}: its interior point violates a row by {-slack.min():.3g}"
+            )
         elif not _exactly_nonempty(decide, cells, k):
             raise EnumerationError(f"cell {k}: no point has its pattern with full dimension")
 

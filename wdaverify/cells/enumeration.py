@@ -248,7 +248,9 @@ class _Search:
             partial.points[values >= 0],
             partial.layer,
         )
-        centre = self._centre(child, partial.points[0], float(values[0]), point, (sign * w, sign * b))
+        centre = self._centre(
+            child, partial.points[0], float(values[0]), point, (sign * w, sign * b)
+        )
         if centre is None:
             return None
         child.points = np.concatenate([centre[None, :], child.points])

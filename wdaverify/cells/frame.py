@@ -163,7 +163,9 @@ def _interior(matrix: Rationals, bound: Rationals) -> Floats:
     d = G.shape[1]
     if len(h) == 0:
         return np.zeros(d)
-    program = LinearProgram(np.append(np.full(d, -np.inf), 0.0), np.append(np.full(d, np.inf), REACH))
+    program = LinearProgram(
+        np.append(np.full(d, -np.inf), 0.0), np.append(np.full(d, np.inf), REACH)
+    )
     program.add_rows(np.column_stack([G, np.linalg.norm(G, axis=1)]), h)
     centre = program.maximize(np.append(np.zeros(d), 1.0)).point[:d]
     if np.all(G @ centre < h - 1e-9 * (1 + np.abs(h))):

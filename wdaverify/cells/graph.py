@@ -164,9 +164,7 @@ def _exact_crossing(cells: CellComplex, index: int, neuron: int) -> Crossing | N
     return None if point is None else Crossing(point, A[row])
 
 
-def _exact_rows(
-    cells: CellComplex, index: int, exact: ExactCells
-) -> tuple[Rationals, Rationals]:
+def _exact_rows(cells: CellComplex, index: int, exact: ExactCells) -> tuple[Rationals, Rationals]:
     """Support rows, then cut rows, of a cell over the rationals, in frame coordinates."""
     cell = cells[index]
     matrix, bound = [cells.frame.matrix], [cells.frame.bound]

@@ -71,15 +71,15 @@ def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
 @click.command(epilog="Example: wdaverify certify problems/iris --method layer-product")
 @options.problem
 @options.question
-@click.option("--method", default="all", show_default=True, help=f"{', '.join(CERTIFICATES)} or all.")
+@click.option(
+    "--method", default="all", show_default=True, help=f"{', '.join(CERTIFICATES)} or all."
+)
 @options.limits
 @options.output
 def certify(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
     """Print upper bounds, each with the Lipschitz constant that it rests on."""
     if method not in (*CERTIFICATES, "all"):
-        raise ProblemError(
-            f"--method: expected {', '.join(CERTIFICATES)} or all, found {method!r}"
-        )
+        raise ProblemError(f"--method: expected {', '.join(CERTIFICATES)} or all, found {method!r}")
     session = Session("certify", problem, given)
     question, cells, stopped = session.problem, None, None
     with session.progress() as progress:
@@ -111,7 +111,9 @@ def certify(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
     title = f"{question.name}: certified upper bounds"
     session.print(plain_table(title, ["radius ε", "method", "upper bound"], shown))
     for name, value in constants.items():
-        session.note(f"{name} {value:.10g}: {CERTIFICATES.get(name, 'growth along rays, from below')}")
+        session.note(
+            f"{name} {value:.10g}: {CERTIFICATES.get(name, 'growth along rays, from below')}"
+        )
     by_label = {c.method: list(c.constants) for c in found}
     session.write(
         {"nominal": question.nominal, "constants": constants, "by_label": by_label, "rows": rows}

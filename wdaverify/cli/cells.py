@@ -11,7 +11,8 @@ from wdaverify.cells.complex import enumerate_cells
 from wdaverify.cli import options
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import plain_table
-from wdaverify.errors import LimitReached, ProblemError
+from wdaverify.errors import LimitReached
+from wdaverify.storage.files import replacing
 
 __all__ = ["cells"]
 
@@ -72,11 +73,5 @@ def cells(problem: Path, graph: Path | None, statistics: bool, **given: Any) -> 
 
 
 def _write_graph(graph: nx.Graph, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        nx.write_graphml(graph, part)
-        part.replace(path)
-    except OSError as error:
-        raise ProblemError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        nx.write_graphml(graph, file)

@@ -171,7 +171,11 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
     session.print(plain_table(f"{session.problem.name}: worst case", columns, [row]))
     if out is not None:
         write_arrays(
-            out, points=worst.points, labels=worst.labels, weights=worst.weights, origin=worst.origin
+            out,
+            points=worst.points,
+            labels=worst.labels,
+            weights=worst.weights,
+            origin=worst.origin,
         )
         session.note(f"distribution: {out}")
     session.write(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -25,16 +26,11 @@ def gap(value: float) -> str:
 
 def sandwich_table(result: Sandwich) -> Table:
     """Return attack ≤ exact ≤ certificate, one row per radius."""
-    table = Table(
-        title=f"{result.problem.name}: worst-case expected {result.problem.loss.name} loss",
-        title_justify="left",
-        caption=_question(result),
-        caption_justify="left",
-    )
-    for name in ("radius ε", "attack ≤", "exact value", "≤ certificate", "gap"):
-        table.add_column(name, justify="right")
-    for name in ("certificate by", "status"):
-        table.add_column(name)
+    table = _table(f"{result.problem.name}: worst-case expected {result.problem.loss.name} loss")
+    table.caption = _question(result)
+    for name in ("radius", "attack", "≤ exact value ≤", "certificate", "gap", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     for row in result.rows:
         table.add_row(
             f"{row.radius:g}",
@@ -42,10 +38,17 @@ def sandwich_table(result: Sandwich) -> Table:
             _exact(row),
             figure(row.certificate),
             gap(row.gap),
-            row.certificate_method,
+            f"{row.seconds:.2f} s",
             _status(row.status, row.attained),
         )
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD,
+        pad_edge=False, title_style="bold", caption_style="dim",
+    )  # fmt: skip
 
 
 def _exact(row: Row) -> str:
@@ -54,18 +57,20 @@ def _exact(row: Row) -> str:
     return f"[{figure(row.lower)}, {figure(row.upper)}]"
 
 
-def _status(status: str, attained: bool | None) -> Text:
+def _status(status: str, attained: bool | None) -> Text:  # noqa: FBT001
     style = {"exact": "green", "bracket": "yellow"}.get(status, "red")
-    words = status + (", not attained" if attained is False else "")
-    return Text(words, style=style)
+    return Text(status + ("*" if attained is False else ""), style=style)
 
 
 def _question(result: Sandwich) -> str:
     problem = result.problem
-    return (
-        f"{problem.cost.describe()} · support: {problem.support.describe()} · {len(problem)} samples "
-        f"· nominal risk {figure(result.nominal)}"
+    words = (
+        f"{problem.cost.describe()} · {problem.support.describe()} · {len(problem)} samples · "
+        f"nominal risk {figure(result.nominal)}"
     )
+    if any(row.attained is False for row in result.rows):
+        words += "\n* approached, not attained: mass wants to travel ever farther"
+    return words
 
 
 def summary(result: Sandwich) -> list[str]:
@@ -77,16 +82,13 @@ def summary(result: Sandwich) -> list[str]:
             f"{counts['cells']:,} cells, {counts['pieces']:,} pieces, "
             f"{counts['programs']:,} linear programs for {counts['suprema']:,} suprema"
         )
-    constants = {c.method: c.constant for c in result.certificates}
-    words = [f"{method} {value:.6g}" for method, value in constants.items()]
-    if result.slope is not None:
-        words.append(f"asymptotic slope {result.slope.lower:.6g}")
-    lines.append("Lipschitz constants: " + ", ".join(words))
-    if result.tight is not None:
+    methods = {row.certificate_method for row in result.rows}
+    constants = [f"{c.method} {c.constant:.6g}" for c in result.certificates]
+    lines.append(f"certificate: {', '.join(sorted(methods))}; Lipschitz constants: {', '.join(constants)}")
+    if result.slope is not None and result.tight is not None:
         lines.append(
-            "the cell certificate is tight: the value is nominal risk + radius × constant"
-            if result.tight
-            else "the cell certificate is not tight: its slope exceeds the asymptotic slope"
+            f"asymptotic slope {result.slope.lower:.6g}: the cell certificate is "
+            + ("tight, the value is a straight line" if result.tight else "not tight")
         )
     seconds = ", ".join(f"{stage} {value:.2f} s" for stage, value in result.seconds.items())
     lines.append(f"time: {seconds}")
@@ -95,7 +97,7 @@ def summary(result: Sandwich) -> list[str]:
 
 def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """Return a table of right-aligned columns."""
-    table = Table(title=title, title_justify="left")
+    table = _table(title)
     for name in columns:
         table.add_column(name, justify="right")
     for row in rows:

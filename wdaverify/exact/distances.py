@@ -15,11 +15,11 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.cells.complex import Cell, CellComplex
+from wdaverify.evaluation import certain_losses
 from wdaverify.exact.nearest import Nearest, exact_nearest
 from wdaverify.exact.pieces import Pieces, distance_pieces
 from wdaverify.exact.program import PieceProgram
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
-from wdaverify.evaluation import certain_losses
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
 from wdaverify.network import AffineMap

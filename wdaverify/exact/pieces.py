@@ -91,7 +91,9 @@ def distance_pieces(complex_: CellComplex, label: int) -> Pieces:
     """Return the pieces of the error set of a label, cell by cell and class by class."""
     margin = loss_pieces(complex_, Margin(), label)
     zeros = np.zeros_like(margin.gradients), np.zeros_like(margin.offsets)
-    return Pieces(label, margin.cells, margin.targets, *zeros, AffineMap(margin.gradients, margin.offsets))
+    return Pieces(
+        label, margin.cells, margin.targets, *zeros, AffineMap(margin.gradients, margin.offsets)
+    )
 
 
 def _without_fixed_features(

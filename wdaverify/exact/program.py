@@ -108,7 +108,9 @@ class PieceProgram:
             exact = self._solve_exactly(costs, ball, reach)
             solution = self._read(exact, gradient, sample, multiplier, reach)
         if solution is None:
-            raise SolverError("sub-problem: no feasible point found, although its cell is not empty")
+            raise SolverError(
+                "sub-problem: no feasible point found, although its cell is not empty"
+            )
         return solution
 
     def _read(
@@ -139,7 +141,10 @@ class PieceProgram:
         """Solve over the rationals (the data as float64): slow, and right."""
         extra = len(costs) - self.n
         identity = np.eye(len(costs))
-        above, below = np.flatnonzero(np.isfinite(self.upper)), np.flatnonzero(np.isfinite(self.lower))
+        above, below = (
+            np.flatnonzero(np.isfinite(self.upper)),
+            np.flatnonzero(np.isfinite(self.lower)),
+        )
         blocks = [
             (np.pad(self.matrix, ((0, 0), (0, extra))), self.bound),
             (self._ball, ball),

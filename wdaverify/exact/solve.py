@@ -26,7 +26,9 @@ def choose_engine(engine: str) -> str:
         The engine is planned but not built.
     """
     if engine not in get_args(Engine):
-        raise ProblemError(f"engine: expected one of {', '.join(get_args(Engine))}, found {engine!r}")
+        raise ProblemError(
+            f"engine: expected one of {', '.join(get_args(Engine))}, found {engine!r}"
+        )
     if engine in ("search", "milp"):
         raise UnsupportedError(f"engine: {engine} is not built yet; expected cells or auto")
     return "cells"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
+from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
 from wdaverify.exact.cuts import CutPool
 from wdaverify.exact.pieces import Pieces
@@ -150,9 +150,7 @@ class LabelSupremum:
     def _slack(self, incumbents: Floats) -> Floats:
         return SETTLED * np.maximum(1.0, np.abs(np.where(np.isfinite(incumbents), incumbents, 0.0)))
 
-    def _learn(
-        self, i: int, piece: int, table: Floats, penalty: tuple[float, Floats]
-    ) -> Floats:
+    def _learn(self, i: int, piece: int, table: Floats, penalty: tuple[float, Floats]) -> Floats:
         """Solve one pair, add its cut and its point; return the value of the point for all samples."""
         multiplier, reach = penalty
         self.counts.programs += 1

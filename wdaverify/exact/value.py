@@ -31,7 +31,7 @@ from wdaverify.loss import Hinge, Margin, ZeroOne
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
 
-__all__ = ["ExactValue", "ExactSolver", "check_supported"]
+__all__ = ["ExactSolver", "ExactValue", "check_supported"]
 
 ROUNDS = 200
 """Multipliers tried for one radius before the bracket is returned as it is."""
@@ -251,9 +251,7 @@ class ExactSolver:
         lower, upper = self._bounding_box
         X = self.problem.points[samples]
         far = np.maximum(upper - X, X - lower)
-        return np.where(
-            np.isfinite(far).all(axis=1), self.problem.cost.norm.length(far), np.inf
-        )
+        return np.where(np.isfinite(far).all(axis=1), self.problem.cost.norm.length(far), np.inf)
 
     def _order_one(self, radius: float, tolerance: float) -> float:
         tried: list[float] = []
@@ -291,7 +289,9 @@ class ExactSolver:
         """Offer points to the samples within the radius, pulled in by what rounding adds."""
         problem = self.problem
         for i in samples.tolist():
-            near = points[problem.cost.norm.length(points - problem.points[i]) <= radius * (1 + 1e-9)]
+            near = points[
+                problem.cost.norm.length(points - problem.points[i]) <= radius * (1 + 1e-9)
+            ]
             offset = near - problem.points[i]
             for shrink in (0.0, 2.0**-51, 2.0**-48, 1e-9):
                 trial = problem.points[i] + offset * (1.0 - shrink)

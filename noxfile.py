@@ -1,0 +1,85 @@
+"""Everything that is checked, each in its own environment: ``nox`` runs tests, lint and typecheck.
+
+On request: ``docs``, ``verify`` (solve every problem folder), ``bench`` and ``nightly`` (slow tests).
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["tests", "lint", "typecheck"]
+nox.options.reuse_existing_virtualenvs = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+QUIET = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+
+
+def install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Install dependency groups, and the package unless told otherwise, in pinned versions."""
+    wanted = nox.project.dependency_groups(PYPROJECT, *groups)
+    if package:
+        wanted = ("-e", ".", *wanted)
+    session.install("-q", "-c", "constraints.txt", *wanted)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The default tests, on both cores; arguments go to pytest."""
+    install(session, "test")
+    arguments = session.posargs or ["-n", "2", "-m", "not slow"]
+    session.run("pytest", *arguments, env=QUIET)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Every test, also those that take minutes."""
+    install(session, "test", "problems")
+    session.run("pytest", "-n", "2", *session.posargs, env=QUIET)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and the direction of imports."""
+    install(session, "lint", package=False)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", env={"PYTHONPATH": "."})
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session, "typecheck")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, warnings being errors: docs/_build/html/index.html."""
+    install(session, "docs")
+    session.run("sphinx-build", "-n", "-W", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Solve every problem folder; fails on a violated sandwich or a missed expected value."""
+    install(session)
+    problems = sorted(path.parent for path in Path("problems").glob("*/problem.toml"))
+    failed = []
+    for problem in problems:
+        try:
+            session.run("wdaverify", "verify", str(problem), env=QUIET)
+        except nox.command.CommandFailed:
+            failed.append(problem.name)
+    if failed:
+        session.error(f"{len(failed)} of {len(problems)} problems failed: {', '.join(failed)}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks; prints machine, versions, sizes, medians and ratios."""
+    install(session, "test", "problems")
+    for script in sorted(Path("tests/benchmarks").glob("bench_*.py")):
+        session.run("python", str(script), *session.posargs, env=QUIET)
