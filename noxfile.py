@@ -1,6 +1,7 @@
-"""Everything that is checked, each in its own environment: ``nox`` runs tests, lint and typecheck.
+"""Everything that is checked, each in its own environment.
 
-On request: ``docs``, ``verify`` (solve every problem folder), ``bench`` and ``nightly`` (slow tests).
+``nox`` runs tests, lint and typecheck. On request: ``docs``, ``verify`` (solve every problem
+folder), ``bench`` and ``nightly`` (the slow tests too).
 """
 
 from pathlib import Path
@@ -26,7 +27,7 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The default tests, on both cores; arguments go to pytest."""
+    """Run the default tests on both cores; arguments go to pytest."""
     install(session, "test")
     arguments = session.posargs or ["-n", "2", "-m", "not slow"]
     session.run("pytest", *arguments, env=QUIET)
@@ -34,14 +35,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Every test, also those that take minutes."""
+    """Run every test, also those that take minutes."""
     install(session, "test", "problems")
     session.run("pytest", "-n", "2", *session.posargs, env=QUIET)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and the direction of imports."""
+    """Check style and the direction of imports."""
     install(session, "lint", package=False)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -50,14 +51,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """Types, strictly."""
+    """Check types, strictly."""
     install(session, "typecheck")
     session.run("mypy")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation, warnings being errors: docs/_build/html/index.html."""
+    """Build the documentation, warnings being errors: docs/_build/html/index.html."""
     install(session, "docs")
     session.run("sphinx-build", "-n", "-W", "-q", "-b", "html", "docs", "docs/_build/html")
 
@@ -79,7 +80,7 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Benchmarks; prints machine, versions, sizes, medians and ratios."""
+    """Run the benchmarks; prints machine, versions, sizes, medians and ratios."""
     install(session, "test", "problems")
     for script in sorted(Path("tests/benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs, env=QUIET)

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from wdaverify.limits import Limits
     from wdaverify.network import ReLUNetwork
     from wdaverify.problem import Problem
-    from wdaverify.sandwich import Sandwich, sandwich
     from wdaverify.storage import load_network, load_problem, write_problem
     from wdaverify.support import Box, Polytope
+    from wdaverify.verification import Sandwich, sandwich
 
 __version__ = "0.1.0"
 
@@ -51,7 +51,7 @@ _HOME = {
     "Problem": "problem",
     "ProblemError": "errors",
     "ReLUNetwork": "network",
-    "Sandwich": "sandwich",
+    "Sandwich": "verification",
     "SandwichViolation": "errors",
     "SolverError": "errors",
     "TransportCost": "cost",
@@ -64,7 +64,7 @@ _HOME = {
     "enumerate_cells": "cells.complex",
     "load_network": "storage",
     "load_problem": "storage",
-    "sandwich": "sandwich",
+    "sandwich": "verification",
     "solve": "exact.solve",
     "value_curve": "exact.curve",
     "write_problem": "storage",

@@ -35,11 +35,13 @@ def floats(
     """
     try:
         array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise TypeError
-        array = np.array(array, dtype=np.float64)
+        real = array.dtype.kind in "fiub"
+        if real:
+            array = np.array(array, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ProblemError(f"{name}: expected real numbers, found {_kind(values)}") from None
+        real = False
+    if not real:
+        raise ProblemError(f"{name}: expected real numbers, found {_kind(values)}")
     if ndim is not None and array.ndim != ndim:
         raise ProblemError(f"{name}: expected {ndim} dimension(s), found shape {array.shape}")
     bad = np.isnan(array) if infinite else ~np.isfinite(array)

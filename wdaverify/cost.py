@@ -109,7 +109,11 @@ def parse_order(order: Any) -> float:  # noqa: ANN401  (whatever a TOML file or 
 def _label_cost(cost: Any, order: float) -> float | None:  # noqa: ANN401
     if cost is None:
         return None
-    if isinstance(cost, bool) or not isinstance(cost, int | float | np.number) or not 0 <= cost < math.inf:
+    if (
+        isinstance(cost, bool)
+        or not isinstance(cost, int | float | np.number)
+        or not 0 <= cost < math.inf
+    ):
         raise ProblemError(f"label_cost: expected a finite number >= 0, found {cost!r}")
     if math.isinf(order):
         raise ProblemError(

@@ -51,7 +51,8 @@ class Envelope:
     def __call__(self, costs: Floats) -> Floats:
         """Evaluate at transport costs of any shape."""
         inside = np.interp(costs, self.costs, self.losses)
-        return inside + self.slope * np.maximum(0.0, costs - self.costs[-1])
+        losses: Floats = inside + self.slope * np.maximum(0.0, costs - self.costs[-1])
+        return losses
 
 
 def majorant(
@@ -200,7 +201,8 @@ class Merge:
         at = np.zeros(len(self.probabilities), dtype=np.int64)
         np.add.at(at, self.samples[:used], 1)
         masses = self.probabilities
-        shares = {i: [Share(i, int(at[i]), float(masses[i]))] for i in np.flatnonzero(masses > 0)}
+        heavy = np.flatnonzero(masses > 0).tolist()
+        shares = {i: [Share(i, int(at[i]), float(masses[i]))] for i in heavy}
         rest = budget - float(self.budgets[used])
         if used < len(self.slopes) and rest > 0:
             i, k = int(self.samples[used]), int(self.breakpoints[used])

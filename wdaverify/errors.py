@@ -35,9 +35,9 @@ class EnumerationError(WDAVerifyError, RuntimeError):
     """A complex of cells violates one of its invariants."""
 
 
-class LimitReached(WDAVerifyError, RuntimeError):
+class LimitReached(WDAVerifyError, RuntimeError):  # noqa: N818  (the public contract fixes the name)
     """A limit on cells, time or memory stopped the work; the message says what was reached."""
 
 
-class SandwichViolation(WDAVerifyError, AssertionError):
+class SandwichViolation(WDAVerifyError, AssertionError):  # noqa: N818  (the public contract fixes the name)
     """A lower bound exceeds an upper bound: one of the two is wrong."""

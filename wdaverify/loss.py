@@ -70,7 +70,8 @@ def margins(logits: Floats, labels: Integers) -> Floats:
     rows = np.arange(len(labels))
     others = np.array(logits)
     others[rows, labels] = -np.inf
-    return others.max(axis=1) - logits[rows, labels]
+    values: Floats = others.max(axis=1) - logits[rows, labels]
+    return values
 
 
 @final
@@ -123,7 +124,8 @@ class CrossEntropy(Loss):
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
         differences = logits - logits[np.arange(len(labels)), labels][:, None]
         top = differences.max(axis=1, keepdims=True)
-        return top[:, 0] + np.log(np.exp(differences - top).sum(axis=1))
+        losses: Floats = top[:, 0] + np.log(np.exp(differences - top).sum(axis=1))
+        return losses
 
 
 class DLR(Loss):

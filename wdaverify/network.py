@@ -113,12 +113,12 @@ class ReLUNetwork:
     @property
     def features(self) -> int:
         """Input dimension ``n``."""
-        return self.weights[0].shape[1]
+        return int(self.weights[0].shape[1])
 
     @property
     def classes(self) -> int:
         """Number of logits ``K``."""
-        return self.weights[-1].shape[0]
+        return int(self.weights[-1].shape[0])
 
     @property
     def widths(self) -> tuple[int, ...]:

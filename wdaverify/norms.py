@@ -66,10 +66,12 @@ class L1(GroundNorm):
     polyhedral = True
 
     def length(self, vectors: Floats) -> Floats:  # noqa: D102
-        return np.abs(vectors).sum(axis=-1)
+        lengths: Floats = np.abs(vectors).sum(axis=-1)
+        return lengths
 
     def dual_length(self, vectors: Floats) -> Floats:  # noqa: D102
-        return np.abs(vectors).max(axis=-1, initial=0.0)
+        lengths: Floats = np.abs(vectors).max(axis=-1, initial=0.0)
+        return lengths
 
     def operator_norm(self, matrix: Floats) -> float:  # noqa: D102
         return float(np.abs(matrix).sum(axis=0).max(initial=0.0))
@@ -92,7 +94,8 @@ class L2(GroundNorm):
     polyhedral = False
 
     def length(self, vectors: Floats) -> Floats:  # noqa: D102
-        return np.sqrt(np.square(vectors).sum(axis=-1))
+        lengths: Floats = np.sqrt(np.square(vectors).sum(axis=-1))
+        return lengths
 
     def dual_length(self, vectors: Floats) -> Floats:  # noqa: D102
         return self.length(vectors)
@@ -116,10 +119,12 @@ class LInf(GroundNorm):
     polyhedral = True
 
     def length(self, vectors: Floats) -> Floats:  # noqa: D102
-        return np.abs(vectors).max(axis=-1, initial=0.0)
+        lengths: Floats = np.abs(vectors).max(axis=-1, initial=0.0)
+        return lengths
 
     def dual_length(self, vectors: Floats) -> Floats:  # noqa: D102
-        return np.abs(vectors).sum(axis=-1)
+        lengths: Floats = np.abs(vectors).sum(axis=-1)
+        return lengths
 
     def operator_norm(self, matrix: Floats) -> float:  # noqa: D102
         return float(np.abs(matrix).sum(axis=1).max(initial=0.0))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wdaverify.errors import ProblemError
-from wdaverify.sandwich import Sandwich
+from wdaverify.verification import Sandwich
 from wdaverify.storage.files import replacing
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ class ExactNetwork:
             else:
                 J, c = self.layer(k - 1, prefix[:start])
                 on = np.asarray(prefix[start:], dtype=bool)
-                factor = np.where(on, Fraction(1), self._slopes[k - 1])
+                factor = np.where(on, np.asarray(Fraction(1)), self._slopes[k - 1])
                 W = self._weights[k]
                 self._maps[key] = ExactMap(
                     W @ (factor[:, None] * J), W @ (factor * c) + self._biases[k]
@@ -76,7 +76,7 @@ class ExactNetwork:
         """Evaluate at one rational point: ``(n,) -> (K,)``."""
         h = np.asarray(point, dtype=object)
         for k, (W, b) in enumerate(zip(self._weights, self._biases, strict=True)):
-            z = W @ h + b
+            z: Rationals = W @ h + b
             if k == len(self._slopes):
                 return z
             h = np.where([v > 0 for v in z], z, self._slopes[k] * z)

@@ -48,7 +48,8 @@ class Support(ABC):
 
     def contains(self, points: Floats) -> Bools:
         """Whether each point lies inside: ``(N, n) -> (N,)``."""
-        return self.excess(points) == 0
+        inside: Bools = self.excess(points) == 0
+        return inside
 
     @abstractmethod
     def describe(self) -> str:
@@ -119,7 +120,8 @@ class Box(Support):
 
     def excess(self, points: Floats) -> Floats:  # noqa: D102
         outside = np.maximum(points - self.upper, self.lower - points)
-        return np.maximum(outside.max(axis=-1, initial=0.0), 0.0)
+        excess: Floats = np.maximum(outside.max(axis=-1, initial=0.0), 0.0)
+        return excess
 
     def describe(self) -> str:  # noqa: D102
         low, high = np.unique(self.lower), np.unique(self.upper)
@@ -181,12 +183,14 @@ class Polytope(Support):
         n = self.A.shape[1]
         lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
         for row, bound in zip(self.A, self.b, strict=True):
-            (k,) = np.nonzero(row) if np.count_nonzero(row) == 1 else ([],)
-            for j in k:
-                if row[j] > 0:
-                    upper[j] = min(upper[j], np.nextafter(bound / row[j], np.inf))
-                else:
-                    lower[j] = max(lower[j], np.nextafter(bound / row[j], -np.inf))
+            features = np.flatnonzero(row)
+            if len(features) != 1:
+                continue
+            j = int(features[0])
+            if row[j] > 0:
+                upper[j] = min(upper[j], np.nextafter(bound / row[j], np.inf))
+            else:
+                lower[j] = max(lower[j], np.nextafter(bound / row[j], -np.inf))
         return lower, upper
 
     def excess(self, points: Floats) -> Floats:  # noqa: D102

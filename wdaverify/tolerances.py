@@ -8,7 +8,7 @@ EXACT: Final = 1e-7
 """A value is *exact* when its gap is at most ``EXACT · max(1, |lower|, |upper|)``."""
 
 ORDER: Final = 1e-9
-"""Two bounds contradict each other when they are out of order by more than ``ORDER · max(1, |v|)``."""
+"""Two bounds contradict each other when out of order by more than ``ORDER · max(1, |v|)``."""
 
 ROUNDING: Final = 2.0**-53
 """Unit roundoff of float64."""

@@ -3,9 +3,9 @@ r"""Projected ascent, batched over walkers: one for each sample, target class, r
 .. math:: x^{t+1} = \Pi_{R_i(\rho)}\big(x^t + \alpha_t\,\rho\,u^t\big), \qquad
           u^t \in \arg\max_{\|u\|\le 1} \nabla(z_j - z_y)(x^t)\cdot u
 
-with step sizes ``α`` that fall geometrically; the first step goes straight to the best corner of the
-region for the linear model at the start. All points visited are kept: which of them deserve mass
-is for the merge to decide.
+with step sizes ``α`` that fall geometrically; the first step goes straight to the best corner of
+the region for the linear model at the start. All points visited are kept: which of them deserve
+mass is for the merge to decide.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,6 @@ the best distribution that they allow, and its risk, evaluated again in float64,
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
@@ -152,7 +151,8 @@ def attack(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
         progress=progress,
     )
     (checked,) = checked_radii([radius])
-    return bound_of(_run(problem, (checked,), options), checked, seed=seed, method=method)
+    distribution = _run(problem, (checked,), options).distribution(checked)
+    return LowerBound(checked, distribution.risk(problem), distribution, seed, method)
 
 
 def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
@@ -205,35 +205,6 @@ def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out
     return distances
 
 
-def bound_of(atoms: Atoms, radius: float, *, seed: int, method: str) -> LowerBound:
-    """Return the bound that a table of atoms proves at a radius.
-
-    The distribution spends at most the exact budget: where rounding of the merge would overspend
-    it, it is the distribution of a radius smaller by a few units in the last place.
-    """
-    distribution = atoms.distribution(radius)
-    slack = 2.0**-52
-    while not _affordable(atoms.problem, distribution, radius):
-        distribution = atoms.distribution(radius * (1.0 - slack))
-        slack *= 4.0
-    return LowerBound(radius, distribution.risk(atoms.problem), distribution, seed, method)
-
-
-def _affordable(problem: Problem, distribution: Distribution, radius: float) -> bool:
-    """Whether the charged transport cost keeps within the budget, over the rationals."""
-    origins = problem.points[distribution.origin]
-    charges = problem.cost.charge(distribution.points, origins)
-    if not problem.cost.finite:
-        return bool((charges <= radius).all())
-    spent = sum(
-        (Fraction(m) * Fraction(c) for m, c in zip(distribution.weights, charges, strict=True)),
-        Fraction(0),
-    )
-    if problem.cost.order.is_integer():
-        return spent <= Fraction(radius) ** int(problem.cost.order)
-    return spent <= Fraction(problem.cost.budget(radius) * (1.0 - 2.0**-50))
-
-
 def _run(problem: Problem, radii: tuple[float, ...], options: AttackOptions) -> Atoms:
     if problem.cost.label_cost is not None:
         raise UnsupportedError(
@@ -243,5 +214,4 @@ def _run(problem: Problem, radii: tuple[float, ...], options: AttackOptions) -> 
     campaign = Campaign(problem, radii, options)
     with suppress(LimitReached):
         campaign.run()
-    campaign.atoms.prune()
     return campaign.atoms

@@ -47,7 +47,8 @@ def hopeful(atoms: Atoms, radii: tuple[float, ...]) -> Bases:
     if not atoms.problem.cost.finite:
         return _within(atoms, radii)
     bases = _at(atoms, _prices(atoms, radii) / 2.0)
-    return Bases(*(field[bases.reaches > 0] for field in bases))
+    moving = bases.reaches > 0
+    return Bases(bases.points[moving], bases.owners[moving], bases.reaches[moving])
 
 
 def _prices(atoms: Atoms, radii: tuple[float, ...]) -> Floats:

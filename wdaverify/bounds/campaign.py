@@ -5,40 +5,42 @@ r"""An attack as stages that share one table of atoms.
 3. *Refine*: at the multiplier ``λ`` of each radius a sample wants the point that maximises
    :math:`\ell - \lambda s`; walkers with slightly smaller and larger reaches look for a better
    one, closer and closer (order infinity: from the worst point within the radius, in ever smaller
-   steps).
+   steps). A zero-one loss needs no refinement: its flips are shortened when they are harvested.
 4. *Restart* (``a3-wda``): samples that could still pay off start near directions that proved good.
 """
 
-from collections.abc import Callable
+import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
-from wdaverify.bounds.ascent import ITSELF, Pace, Walkers, ascend
+from wdaverify.bounds.ascent import ITSELF, Pace, Walkers
 from wdaverify.bounds.bases import Bases, hopeful, wanted
 from wdaverify.bounds.harvest import harvest_for
 from wdaverify.bounds.ladder import reaches_of
+from wdaverify.bounds.launcher import Launcher
 from wdaverify.bounds.options import AttackOptions
-from wdaverify.bounds.region import region_of
 from wdaverify.bounds.sharing import shared_points
-from wdaverify.bounds.steps import steps_of
-from wdaverify.bounds.torch_network import TorchNetwork, device_named, dtype_named
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
 
 __all__ = ["Campaign"]
 
-WORK = 2**23
-"""Numbers that the trace of one batch may hold: memory stays bounded whatever the problem."""
-
 NARROWER = 0.5
 """By which the window of reaches shrinks from one refinement to the next."""
 
+PATIENCE, SETTLED = 8, 1e-9
+"""After so many refinements one that changes no value by more than this is the last."""
+
+CROWDED = 8
+"""Order infinity has one reach for each radius, and so many times more random starts there."""
+
 RESTARTS = 4
-"""Walkers of each hopeful sample and radius in a restart."""
+"""Walkers of each hopeful sample in a restart."""
+
+SIDES, STARTS = 2, 3
+"""Walkers around a point in a refinement: reaches on two sides, from three places each."""
 
 
 class Campaign:
@@ -57,19 +59,18 @@ class Campaign:
     def __init__(self, problem: Problem, radii: tuple[float, ...], options: AttackOptions) -> None:
         self.problem = problem
         self.radii = tuple(sorted({radius for radius in radii if radius > 0}))
-        self.options = options
-        self.recipe = options.recipe
-        self.atoms = Atoms(problem)
-        self._network = TorchNetwork(
-            problem.network, device=device_named(options.device), dtype=dtype_named(options.dtype)
-        )
-        self._steps = steps_of(problem.cost.norm)
-        self._region = region_of(problem.support, self._steps, self._network)
-        self._generator = torch.Generator().manual_seed(options.seed)
+        self.options, self.recipe = options, options.recipe
+        self._finite = problem.cost.finite
+        self._rounds = 0 if isinstance(problem.loss, ZeroOne) else self.recipe.rounds
+        self._targets = self.recipe.targets(problem, options.top_k)
         self._reaches = reaches_of(problem, self.radii, self.recipe.kappas)
-        self._harvest = harvest_for(self.atoms)
-        self._done = 0
-        self._planned = 0
+        self._harvest = harvest_for(Atoms(problem), self.radii)
+        self._launcher = Launcher(problem, options, self._harvest, self._planned())
+
+    @property
+    def atoms(self) -> Atoms:
+        """The points worth keeping so far."""
+        return self._harvest.atoms
 
     def run(self) -> None:
         """Go through all stages.
@@ -81,28 +82,29 @@ class Campaign:
         """
         if len(self._reaches) == 0:
             return
-        self.climb()
-        for loop in range(1 + self.recipe.loops):
-            if loop:
-                self.restart()
-            if self.recipe.rounds:
-                self.share()
-                self.refine()
+        try:
+            self.climb()
+            for loop in range(1 + self.recipe.loops):
+                if loop:
+                    self.restart()
+                if self.recipe.rounds:
+                    self.share()
+                    self.refine()
+        finally:
+            self._harvest.finish()
 
     def climb(self) -> None:
         """Send walkers from every sample to every target and reach."""
-        targets = self.recipe.targets(self.problem, self.options.top_k)
-        active = self.problem.active
-        shape = (len(active), targets.shape[1], len(self._reaches), 1 + self.options.restarts)
+        active, shape = self.problem.active, self._shape()
 
         def build(rows: Integers) -> Walkers:
             sample, target, rung, start = np.unravel_index(rows, shape)
             owners, reaches = active[sample], self._reaches[rung]
-            moves = self._noise(len(rows)) * reaches[:, None]
+            moves = self._launcher.noise(len(rows)) * reaches[:, None]
             starts = self.problem.points[owners] + np.where((start > 0)[:, None], moves, 0.0)
-            return self._walkers(owners, targets[owners, target], starts, reaches)
+            return self._launcher.walkers(owners, self._targets[owners, target], starts, reaches)
 
-        self._launch(int(np.prod(shape)), build, Pace(self.options.steps))
+        self._launcher.launch(math.prod(shape), build, Pace(self.options.steps))
 
     def share(self) -> None:
         """Offer points to other samples of their label."""
@@ -111,110 +113,82 @@ class Campaign:
 
     def refine(self) -> None:
         """Look for better points near the best ones, ever closer."""
-        if isinstance(self.problem.loss, ZeroOne):
-            return
-        steps = max(5, self.options.steps // 2)
-        for k in range(self.recipe.rounds):
-            window = globals()['window'](k)
-            bases = self._reaching(wanted(self.atoms, self.radii))
-            if self.problem.cost.finite:
-                self._launch_around(bases, window, Pace(steps))
+        values = self._values()
+        for k in range(self._rounds):
+            bases = wanted(self.atoms, self.radii)
+            if self._finite:
+                self._look_around(bases, NARROWER ** (k + 1))
             else:
-                self._launch_near(bases, window, Pace(steps, 0, window, window / 100))
+                self._look_near(bases, NARROWER ** (k + 1))
+            before, values = values, self._values()
+            if k >= PATIENCE and np.allclose(before, values, rtol=SETTLED, atol=SETTLED):
+                break
 
     def restart(self) -> None:
         """Start again where half the price would buy something, near good directions."""
         bases = hopeful(self.atoms, self.radii)
-        shape = (len(bases.owners), RESTARTS)
 
         def build(rows: Integers) -> Walkers:
-            base, _ = np.unravel_index(rows, shape)
+            base = rows // RESTARTS
             owners, reaches = bases.owners[base], bases.reaches[base]
             origins = self.problem.points[owners]
             moves = bases.points[base] - origins
             length = self.problem.cost.norm.length(moves)[:, None]
-            direction = moves / np.where(length > 0, length, 1.0) + self._noise(len(rows))
+            direction = moves / np.where(length > 0, length, 1.0) + self._launcher.noise(len(rows))
             starts = origins + 0.5 * reaches[:, None] * direction
-            return self._walkers(owners, np.full(len(rows), ITSELF), starts, reaches)
+            return self._launcher.walkers(owners, ITSELF, starts, reaches)
 
-        self._launch(int(np.prod(shape)), build, Pace(self.options.steps, 0, 0.5))
+        pace = Pace(self.options.steps, jumps=0, first=0.5)
+        self._launcher.launch(RESTARTS * len(bases.owners), build, pace)
 
-    def _launch_around(self, bases: Bases, window: float, pace: Pace) -> None:
-        """Finite order: reaches a little smaller and larger, from the sample and from the point."""
-        factors = np.array([1.0 - window, 1.0 + window])
-        shape = (len(bases.owners), 2, 2)
+    def _look_around(self, bases: Bases, window: float) -> None:
+        """Finite order: reaches a little smaller and larger, from sample, point and anywhere.
+
+        Samples that want to stay look at any distance: maybe that was unwise.
+        """
+        anywhere = self._launcher.choice(self._reaches, len(bases.reaches))
+        distances = np.where(bases.reaches > 0, bases.reaches, anywhere)
+        shape = (len(bases.owners), SIDES, STARTS)
 
         def build(rows: Integers) -> Walkers:
             base, side, start = np.unravel_index(rows, shape)
-            owners, factor = bases.owners[base], factors[side]
-            origins = self.problem.points[owners]
-            moves = (bases.points[base] - origins) * factor[:, None]
-            starts = origins + np.where((start > 0)[:, None], moves, 0.0)
-            targets = np.full(len(rows), ITSELF)
-            return self._walkers(owners, targets, starts, bases.reaches[base] * factor)
+            owners, factor = bases.owners[base], 1.0 + window * (2 * side - 1)
+            origins, reaches = self.problem.points[owners], distances[base] * factor
+            along = (bases.points[base] - origins) * factor[:, None]
+            astray = self._launcher.noise(len(rows)) * reaches[:, None]
+            moves = np.choose(start[:, None], [np.zeros_like(along), along, astray])
+            return self._launcher.walkers(owners, ITSELF, origins + moves, reaches)
 
-        self._launch(int(np.prod(shape)), build, pace)
+        self._launcher.launch(math.prod(shape), build, Pace(self._steps()))
 
-    def _launch_near(self, bases: Bases, window: float, pace: Pace) -> None:
+    def _look_near(self, bases: Bases, window: float) -> None:
         """Order infinity: from the point and from random places around it, in small steps."""
-        shape = (len(bases.owners), 2)
+        shape = (len(bases.owners), SIDES)
 
         def build(rows: Integers) -> Walkers:
             base, start = np.unravel_index(rows, shape)
             owners, reaches = bases.owners[base], bases.reaches[base]
-            moves = self._noise(len(rows)) * (window * reaches)[:, None]
+            moves = self._launcher.noise(len(rows)) * (window * reaches)[:, None]
             starts = bases.points[base] + np.where((start > 0)[:, None], moves, 0.0)
-            return self._walkers(owners, np.full(len(rows), ITSELF), starts, reaches)
+            return self._launcher.walkers(owners, ITSELF, starts, reaches)
 
-        self._launch(int(np.prod(shape)), build, pace)
+        pace = Pace(self._steps(), jumps=0, first=window, last=window / 100)
+        self._launcher.launch(math.prod(shape), build, pace)
 
-    def _launch(self, count: int, build: Callable[[Integers], Walkers], pace: Pace) -> None:
-        """Run ``count`` walkers in batches that fit into memory."""
-        network = self.problem.network
-        width = (pace.steps + 1) * (network.features + network.classes + 1) + 4 * network.neurons
-        rows = max(1, WORK // width)
-        self._planned += count
-        for start in range(0, count, rows):
-            self.options.limits.check("attack")
-            walkers = build(np.arange(start, min(start + rows, count)))
-            trace = ascend(
-                self._network,
-                self._region,
-                walkers,
-                loss=self.problem.loss.name,
-                pace=pace,
-                generator=self._generator,
-            )
-            self._harvest.gather(walkers, trace)
-            self._done += len(walkers.reaches)
-            if self.options.progress is not None:
-                self.options.progress(self._done, self._planned)
-        self._harvest.finish()
+    def _shape(self) -> tuple[int, int, int, int]:
+        """Return how many samples, targets, reaches and starts the first climb has."""
+        starts = 1 + self.options.restarts * (1 if self._finite else CROWDED)
+        return len(self.problem.active), self._targets.shape[1], len(self._reaches), starts
 
-    def _walkers(
-        self, owners: Integers, targets: Integers, starts: Floats, reaches: Floats
-    ) -> Walkers:
-        def indices(array: Integers) -> Tensor:
-            return torch.tensor(array, device=self._network.device)
+    def _planned(self) -> int:
+        """Largest number of walkers that may be sent out."""
+        points = len(self.problem.active) * len(self.radii)
+        around = 2 * points * SIDES * STARTS if self._finite else points * SIDES
+        loops = (1 + self.recipe.loops) * self._rounds * around
+        return math.prod(self._shape()) + loops + self.recipe.loops * RESTARTS * points
 
-        return Walkers(
-            indices(owners),
-            indices(self.problem.labels[owners]),
-            indices(targets),
-            self._network.tensor(self.problem.points[owners]),
-            self._network.tensor(starts),
-            self._network.tensor(reaches),
-        )
+    def _steps(self) -> int:
+        return max(5, self.options.steps // 2)
 
-    def _noise(self, count: int) -> Floats:
-        """Draw random points of the unit ball, ``(count, n)``."""
-        shape = (count, self.problem.network.features)
-        normal = torch.randn(shape, generator=self._generator, dtype=torch.float64)
-        radius = torch.rand((count, 1), generator=self._generator, dtype=torch.float64)
-        return np.asarray((self._steps.scatter(normal) * radius).numpy())
-
-    def _reaching(self, bases: Bases) -> Bases:
-        """Give samples that want to stay a reach of the ladder at random: maybe that was unwise."""
-        pick = torch.randint(len(self._reaches), (len(bases.reaches),), generator=self._generator)
-        anywhere = self._reaches[pick.numpy()]
-        return bases._replace(reaches=np.where(bases.reaches > 0, bases.reaches, anywhere))
+    def _values(self) -> Floats:
+        return np.array([self.atoms.value(radius) for radius in self.radii])

@@ -16,7 +16,6 @@ from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.frame import Frame
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.loss import DLR, Margin
-from wdaverify.network import ReLUNetwork
 from wdaverify.norms import GroundNorm
 from wdaverify.problem import Problem
 
@@ -95,8 +94,8 @@ def certificates(problem: Problem, *, cells: CellComplex | None = None) -> Seque
 
 
 def cell_lipschitz(cells: CellComplex, norm: GroundNorm) -> Floats:
-    """Return the exact Lipschitz constant of the margin of each label over the support, ``(K,)``."""
-    network: ReLUNetwork = cells.network
+    """Return the exact Lipschitz constant of each label's margin over the support, ``(K,)``."""
+    network = cells.network
     constants = np.zeros(network.classes)
     J = np.array([cell.affine_map.matrix for cell in cells])
     for label in range(network.classes):
@@ -120,7 +119,7 @@ def hull_dual_length(frame: Frame, norm: GroundNorm, gradients: Floats) -> Float
         Shape ``(M,)``.
     """
     basis = frame.basis.astype(np.float64)
-    n, d = basis.shape
+    d = basis.shape[1]
     if np.array_equal(np.abs(basis).sum(axis=0), np.ones(d)) and np.isin(basis, (0.0, 1.0)).all():
         return norm.dual_length(gradients @ basis)
     if norm.name == "l2":

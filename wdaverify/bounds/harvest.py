@@ -17,13 +17,14 @@ from torch import Tensor
 from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.ascent import Trace, Walkers
-from wdaverify.bounds.bases import leaders
+from wdaverify.bounds.bases import leaders, wanted
 from wdaverify.bounds.flips import COARSE, approach, certainly_wrong, shorten
 from wdaverify.bounds.region import region_of
 from wdaverify.bounds.selection import frontier
 from wdaverify.bounds.steps import steps_of
 from wdaverify.bounds.torch_network import TorchNetwork, losses, margins
 from wdaverify.loss import ZeroOne
+from wdaverify.problem import Problem
 
 __all__ = ["Harvest", "harvest_for", "within"]
 
@@ -32,6 +33,9 @@ CROWD = 2**23
 
 TIED = 1e-9
 """A coordinate or length this close to the reach (relatively) is meant to be the reach."""
+
+SHORT = 1e-12
+"""The part of its way that a point gives up to be certainly within its reach."""
 
 FLIPS = 8
 """So many misclassified points of a sample are halved, and the nearest half of them shortened."""
@@ -61,9 +65,9 @@ class Harvest(ABC):
     def offer(self, points: Floats, owners: Integers) -> None:
         """Offer points ``(M, n)`` to their owners ``(M,)``."""
 
+    @abstractmethod
     def finish(self) -> None:
-        """Tidy up after a stage."""
-        self.atoms.prune()
+        """Tidy up after a stage: atoms that serve no radius are forgotten."""
 
     def inside(self, points: Floats, owners: Integers) -> Floats:
         """Bring points into the support, towards their owners."""
@@ -89,30 +93,41 @@ class EnvelopeHarvest(Harvest):
         if self.atoms.points.size > CROWD:
             self.atoms.prune()
 
+    def finish(self) -> None:
+        self.atoms.prune()
+
 
 @final
 class ReachHarvest(Harvest):
-    """For order infinity."""
+    """For order infinity: keeps the worst point of each sample within each radius."""
+
+    def __init__(self, atoms: Atoms, radii: tuple[float, ...]) -> None:
+        super().__init__(atoms)
+        self._radii = radii
 
     def gather(self, walkers: Walkers, trace: Trace) -> None:
         labels = walkers.labels.repeat(len(trace.lengths))
         values = losses(self.problem.loss.name, trace.logits.flatten(0, 1), labels)
         best = values.view(trace.lengths.shape).nan_to_num(-torch.inf).max(dim=0)
-        points = trace.points[best.indices, torch.arange(len(walkers.reaches))]
+        points = _visited(trace, best.indices)
         reaches = _floats(walkers.reaches)
         rungs = np.unique(reaches, return_inverse=True)[1]
         keys = walkers.samples.cpu().numpy() * (rungs.max(initial=0) + 1) + rungs
         kept = leaders(keys, _floats(best.values))
         owners = walkers.samples.cpu().numpy()[kept]
-        self.offer_within(_floats(points)[kept], owners, reaches[kept])
+        inside = self.inside(points[kept], owners)
+        self.atoms.add(within(self.problem, inside, owners, reaches[kept]), owners)
+        if self.atoms.points.size > CROWD:
+            self.finish()
 
     def offer(self, points: Floats, owners: Integers) -> None:
         self.atoms.add(self.inside(points, owners), owners)
 
-    def offer_within(self, points: Floats, owners: Integers, reaches: Floats) -> None:
-        """Offer points that lie within their reaches exactly."""
-        points = self.inside(points, owners)
-        self.atoms.add(within(self.atoms, points, owners, reaches), owners)
+    def finish(self) -> None:
+        points, owners, _ = wanted(self.atoms, self._radii)
+        moved = (points != self.problem.points[owners]).any(axis=1)
+        self.atoms = Atoms(self.problem)
+        self.atoms.add(points[moved], owners[moved])
 
 
 @final
@@ -128,10 +143,10 @@ class FlipHarvest(Harvest):
         labels = walkers.labels.repeat(len(trace.lengths))
         margin = margins(trace.logits.flatten(0, 1), labels).view(trace.lengths.shape)
         nearest = torch.where(margin >= 0, trace.lengths, torch.inf).min(dim=0)
-        points = trace.points[nearest.indices, torch.arange(len(walkers.reaches))]
+        points = _visited(trace, nearest.indices)
         owners, lengths = walkers.samples.cpu().numpy(), _floats(nearest.values)
         kept = _nearest(owners, lengths, FLIPS)
-        self.offer(_floats(points)[kept], owners[kept])
+        self.offer(points[kept], owners[kept])
         if not self.problem.cost.finite:
             self._offer_ties(walkers, trace, margin)
 
@@ -148,7 +163,7 @@ class FlipHarvest(Harvest):
         self._flips, self._owners = points[kept], owners[kept]
 
     def finish(self) -> None:
-        """Shorten the nearest flips of each sample, then offer them."""
+        """Shorten the nearest flips of each sample and offer them."""
         points = shorten(self.problem, self._network, self._region, self._flips, self._owners)
         self.atoms.add(self.inside(points, self._owners), self._owners)
         self._flips, self._owners = points[:0], self._owners[:0]
@@ -157,22 +172,23 @@ class FlipHarvest(Harvest):
     def _offer_ties(self, walkers: Walkers, trace: Trace, margin: Tensor) -> None:
         """Offer points at exactly the reach, where a tie may decide: exact arithmetic sees it."""
         best = margin.max(dim=0)
-        points = _floats(trace.points[best.indices, torch.arange(len(walkers.reaches))])
+        points = _visited(trace, best.indices)
         owners, reaches = walkers.samples.cpu().numpy(), _floats(walkers.reaches)
         close = np.abs(_floats(best.values)) <= TIED * (1.0 + np.abs(_floats(trace.logits).max()))
-        points = within(self.atoms, self.inside(points, owners), owners, reaches)
+        points = within(self.problem, self.inside(points, owners), owners, reaches)
         self.atoms.add(points[close], owners[close])
 
 
-def within(atoms: Atoms, points: Floats, owners: Integers, reaches: Floats) -> Floats:
+def within(problem: Problem, points: Floats, owners: Integers, reaches: Floats) -> Floats:
     """Bring points that are meant to be at their reach there exactly, never beyond: ``(M, n)``.
 
     Where the reach is not a float64 distance, coordinates step back ulp by ulp until the
-    transport cost as charged (rounded up) permits the point.
+    transport cost as charged (rounded up) permits the point; a point that cannot be permitted or
+    would leave the support takes a little less of its way.
     """
-    origins = atoms.problem.points[owners]
+    origins = problem.points[owners]
     moves = points - origins
-    norm, cost = atoms.problem.cost.norm, atoms.problem.cost
+    norm, cost = problem.cost.norm, problem.cost
     bound = reaches[:, None]
     if norm.name == "linf":
         tied = np.abs(moves) >= bound * (1.0 - TIED)
@@ -181,19 +197,24 @@ def within(atoms: Atoms, points: Floats, owners: Integers, reaches: Floats) -> F
         lengths = norm.length(moves)[:, None]
         tied = lengths >= bound * (1.0 - TIED)
         exact = np.where(tied, origins + moves * (bound / np.where(tied, lengths, 1.0)), points)
-    exact = np.clip(exact, *atoms.problem.support.bounds)
+    exact = np.clip(exact, *problem.support.bounds)
     for _ in range(8):
         over = cost.charge(exact, origins) > reaches
         exact = np.where(over[:, None], np.nextafter(exact, origins), exact)
-    over = cost.charge(exact, origins) > reaches
-    return np.where(over[:, None], origins + moves * (1.0 - 1e-12), exact)
+    bad = (cost.charge(exact, origins) > reaches) | ~problem.support.contains(exact)
+    return np.where(bad[:, None], origins + moves * (1.0 - SHORT), exact)
 
 
-def harvest_for(atoms: Atoms) -> Harvest:
+def harvest_for(atoms: Atoms, radii: tuple[float, ...]) -> Harvest:
     """Return the harvest that suits the loss and the order of a problem."""
     if isinstance(atoms.problem.loss, ZeroOne):
         return FlipHarvest(atoms)
-    return EnvelopeHarvest(atoms) if atoms.problem.cost.finite else ReachHarvest(atoms)
+    return EnvelopeHarvest(atoms) if atoms.problem.cost.finite else ReachHarvest(atoms, radii)
+
+
+def _visited(trace: Trace, times: Tensor) -> Floats:
+    """Where each walker was at a time of its own: ``(W,) -> (W, n)``."""
+    return _floats(trace.points[times, torch.arange(len(times), device=times.device)])
 
 
 def _floats(tensor: Tensor) -> Floats:

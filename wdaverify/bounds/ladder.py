@@ -1,9 +1,9 @@
 r"""The distances that an attack tries.
 
 A share ``1/κ`` of the mass of every sample that travels :math:`\kappa^{1/p}\varepsilon` costs
-:math:`\varepsilon^p`. Without given ``κ`` the reaches run geometrically from a quarter of the smallest
-radius to the largest distance that the support allows; on an unbounded one with order 1 some lie so far out
-that the asymptotic slope decides there.
+:math:`\varepsilon^p`. Without given ``κ`` the reaches run geometrically from a quarter of the
+smallest radius to the largest distance that the support allows; on an unbounded one with order 1
+some lie so far out that the asymptotic slope decides there.
 """
 
 import math

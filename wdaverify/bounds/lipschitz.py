@@ -40,7 +40,8 @@ def layer_product(network: ReLUNetwork, norm: GroundNorm) -> Floats:
     heads = [norm.dual_length(last - last[y]).max() for y in range(network.classes)]
     steps = sum(max(W.shape) + 8 for W in network.weights)
     # a singular value carries an error of a modest multiple of its matrix's size
-    return np.array(heads) * product * (1.0 + 8 * steps * ROUNDING)
+    constants: Floats = np.array(heads) * product * (1.0 + 8 * steps * ROUNDING)
+    return constants
 
 
 def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float:

@@ -50,14 +50,14 @@ class Method:
     kappas
         Ladder of ``κ``; ``None``: distances over the whole support.
     rounds
-        How often the reaches around the best atoms are refined.
+        How often at most the reaches around the best atoms are refined.
     loops
         How often hopeful samples start again, near directions that proved good.
     """
 
     targets: Callable[[Problem, int], Integers] = top_classes
     kappas: tuple[float, ...] | None = None
-    rounds: int = 10
+    rounds: int = 20
     loops: int = 0
 
 

@@ -14,7 +14,7 @@ from wdaverify.bounds.torch_network import TorchNetwork
 from wdaverify.support import Box, Support
 from wdaverify.tolerances import ROUNDING
 
-__all__ = ["BoxRegion", "PolytopeRegion", "Region", "region_of"]
+__all__ = ["Region", "region_of"]
 
 SWEEPS = 12
 """How often a point is projected onto the half-space that it violates most."""
@@ -42,7 +42,7 @@ class Region(ABC):
 
     @abstractmethod
     def free(self, gradients: Tensor, points: Tensor) -> Tensor:
-        """Remove from gradients ``(W, n)`` what points straight out of the support at ``points``."""
+        """Take from gradients ``(W, n)`` what points straight out of the support at ``points``."""
 
     def corner(self, gradients: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
         """Maximise ``g · x`` over the region (over ball and bounds for a polytope)."""
@@ -58,14 +58,14 @@ class BoxRegion(Region):
         super().__init__(steps)
         self._lower, self._upper = lower, upper
 
-    def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:  # noqa: D102
+    def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
         near = origins + self.steps.project(points - origins, reaches)
         return near.clamp(self._lower, self._upper)
 
-    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:  # noqa: D102
+    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:
         return torch.where(gradients > 0, self._upper - origins, origins - self._lower)
 
-    def free(self, gradients: Tensor, points: Tensor) -> Tensor:  # noqa: D102
+    def free(self, gradients: Tensor, points: Tensor) -> Tensor:
         blocked = ((points >= self._upper) & (gradients > 0)) | (
             (points <= self._lower) & (gradients < 0)
         )
@@ -85,7 +85,7 @@ class PolytopeRegion(Region):
         self._unit = self._matrix / lengths[keep][:, None]
         self._height = self._bound / lengths[keep]
 
-    def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:  # noqa: D102
+    def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
         x = origins + self.steps.project(points - origins, reaches)
         for _ in range(SWEEPS if len(self._bound) else 0):
             worst = (x @ self._unit.T - self._height).max(dim=1)
@@ -95,14 +95,16 @@ class PolytopeRegion(Region):
         within = torch.where(length > reaches, reaches / length, 1.0)
         return origins + torch.minimum(within, self._visible(moves, origins))[:, None] * moves
 
-    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:  # noqa: D102, ARG002
+    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:  # noqa: ARG002
         return torch.full_like(gradients, torch.inf)
 
-    def free(self, gradients: Tensor, points: Tensor) -> Tensor:  # noqa: D102
-        tight = points @ self._unit.T >= self._height - self._rounding(points)
-        outward = torch.where(tight, gradients @ self._unit.T, 0.0)
-        worst = outward.max(dim=1)
-        return gradients - worst.values.clamp(min=0.0)[:, None] * self._unit[worst.indices]
+    def free(self, gradients: Tensor, points: Tensor) -> Tensor:
+        if not len(self._bound):
+            return gradients
+        tight = points @ self._matrix.T >= self._bound - self._rounding(points)
+        worst = torch.where(tight, gradients @ self._unit.T, 0.0).max(dim=1)
+        inward: Tensor = -worst.values.clamp(min=0.0)[:, None] * self._unit[worst.indices]
+        return gradients + inward
 
     def _visible(self, moves: Tensor, origins: Tensor) -> Tensor:
         """Largest fraction of each move that stays inside, at most 1, ``(W,)``."""
@@ -111,7 +113,8 @@ class PolytopeRegion(Region):
         rate = moves @ self._matrix.T
         slack = self._bound - origins @ self._matrix.T + self._rounding(origins + moves)
         times = torch.where(rate > 0, slack.clamp(min=0.0) / rate, torch.inf)
-        return times.amin(dim=1).clamp(max=1.0)
+        fraction: Tensor = times.amin(dim=1).clamp(max=1.0)
+        return fraction
 
     def _rounding(self, points: Tensor) -> Tensor:
         """Half of what :meth:`wdaverify.support.Polytope.excess` forgives, ``(W, m)``."""

@@ -112,7 +112,8 @@ class L2Steps(BallSteps):
     """The Euclidean ball."""
 
     def length(self, displacements: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(displacements, dim=-1)
+        length: Tensor = torch.linalg.vector_norm(displacements, dim=-1)
+        return length
 
     def steepest(self, gradients: Tensor) -> Tensor:
         top = gradients.abs().amax(dim=-1, keepdim=True)

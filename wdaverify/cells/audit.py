@@ -59,7 +59,7 @@ def check_cells_nonempty(cells: CellComplex) -> None:
 
 
 def _exactly_nonempty(decide: ExactCells, cells: CellComplex, index: int) -> bool:
-    """Decide over the rationals, for a cell too small for float64, with the signs of all neurons."""
+    """Decide over the rationals, by the signs of all neurons, a cell too small for float64."""
     pattern = cells[index].pattern
     path = []
     for k in np.flatnonzero(~cells.network.linear).tolist():
@@ -156,7 +156,7 @@ def check_facets_paired(cells: CellComplex) -> None:
     EnumerationError
         A facet without a neighbour, or a one-sided pair: a cell is missing or wrong.
     """
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     for k in range(len(cells)):
         pairs.update((k, neighbour(cells, k, facet)) for facet in facets(cells, k))
     for k, other in pairs:

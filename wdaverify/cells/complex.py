@@ -49,7 +49,8 @@ class Cell:
     def contains(self, points: Floats, tolerance: float = 0.0) -> Bools:
         """Whether points of the support lie in the closed cell: ``(N, n) -> (N,)``."""
         G, h = self.half_spaces
-        return np.all(points @ G.T <= h + tolerance, axis=-1)
+        inside: Bools = np.all(points @ G.T <= h + tolerance, axis=-1)
+        return inside
 
 
 class CellComplex(Sequence[Cell]):
@@ -98,8 +99,9 @@ class CellComplex(Sequence[Cell]):
         exact = ExactCells(self.network, self.frame)
         flags = []
         for cell in self._cells:
-            rows = [exact.row(k, cell.pattern)[0] for k in np.flatnonzero(cell.cuts)]
-            signs = [-1 if cell.pattern[k] else 1 for k in np.flatnonzero(cell.cuts)]
+            cuts = np.flatnonzero(cell.cuts).tolist()
+            rows = [exact.row(k, cell.pattern)[0] for k in cuts]
+            signs = [-1 if cell.pattern[k] else 1 for k in cuts]
             matrix = np.array([s * w for s, w in zip(signs, rows, strict=True)], dtype=object)
             flags.append(is_bounded(np.concatenate([support, matrix.reshape(len(rows), -1)])))
         return np.array(flags)

@@ -8,7 +8,7 @@ import numpy as np
 from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.frame import Frame
 from wdaverify.convex.exact import exact_interior_point
-from wdaverify.network import AffineMap, ReLUNetwork
+from wdaverify.network import ReLUNetwork
 from wdaverify.rational import ExactMap, ExactNetwork, Rationals
 
 __all__ = ["ExactCells"]
@@ -32,7 +32,7 @@ class ExactCells:
         self.decisions = 0
 
     def row(self, neuron: int, pattern: Bools) -> tuple[Rationals, Fraction]:
-        """Return ``(w, b)`` with pre-activation ``w · u + b`` where earlier layers follow ``pattern``."""
+        """Return ``(w, b)``: pre-activation ``w · u + b`` if earlier layers follow ``pattern``."""
         layer = int(self._layer_of[neuron])
         start = int(self._start[layer])
         key = bytes([layer]) + pattern[:start].tobytes()
@@ -42,10 +42,10 @@ class ExactCells:
         J, c = self._maps[key]
         return J[neuron - start], c[neuron - start]
 
-    def float_row(self, neuron: int, pattern: Bools) -> AffineMap:
+    def float_row(self, neuron: int, pattern: Bools) -> tuple[Floats, float]:
         """Return :meth:`row` correctly rounded."""
         w, b = self.row(neuron, pattern)
-        return AffineMap(w.astype(np.float64), np.float64(b))
+        return w.astype(np.float64), float(b)
 
     def interior(self, path: Sequence[int], pattern: Bools) -> Floats | None:
         """Return a point strictly inside the partial cell cut out by the neurons of ``path``.
@@ -83,4 +83,4 @@ class ExactCells:
         ratio = w[k] / v[k]
         if b != ratio * c or any(w != ratio * v):
             return None
-        return bool(pattern[other]) == (ratio > 0)
+        return bool(pattern[other]) == bool(ratio > 0)

@@ -1,10 +1,10 @@
 r"""Enumeration of the activation cells that meet the support with full dimension.
 
 Depth first, neuron by neuron: a partial cell :math:`P` (signs of the first neurons) is split by
-the next neuron :math:`w\cdot u + b` exactly when :math:`\max_P (w\cdot u+b) > 0 > \min_P (w\cdot u+b)`.
-A strict inequality with a margin is shown by a point, its absence by a linear program; whatever
-lies within ``DOUBT`` of zero is decided in rational arithmetic. A neuron that is identically zero
-on a cell counts as off.
+the next neuron :math:`w\cdot u + b` exactly when its maximum over :math:`P` is positive and its
+minimum negative. A strict inequality with a margin is shown by a point, its absence by a linear
+program; whatever lies within ``DOUBT`` of zero is decided in rational arithmetic. A neuron that is
+identically zero on a cell counts as off.
 """
 
 from collections.abc import Callable, Iterator
@@ -126,7 +126,7 @@ class _Search:
             row = self._row(partial)
             sides = self._sides(partial, row)
             if len(sides) == 2:
-                children = [self._child(partial, row, on, point) for on, point in sides.items()]
+                children = [self._child(partial, row, point, on=on) for on, point in sides.items()]
                 return [child for child in children if child is not None]
             partial.pattern[k] = next(iter(sides))
             partial.neuron += 1
@@ -229,7 +229,7 @@ class _Search:
         return sides
 
     def _child(
-        self, partial: _Partial, row: tuple[Floats, float] | None, on: bool, point: Floats | None
+        self, partial: _Partial, row: tuple[Floats, float] | None, point: Floats | None, *, on: bool
     ) -> _Partial | None:
         """Return the child on one side, ``None`` if exact arithmetic finds it empty after all."""
         assert row is not None

@@ -32,7 +32,7 @@ class Frame:
     origin, basis
         ``x = origin + basis @ u``; shapes ``(n,)`` and ``(n, d)``, rational.
     matrix, bound
-        Support rows ``matrix u <= bound`` without the equalities, ``(m, d)`` and ``(m,)``, rational.
+        Support rows ``matrix u <= bound`` without the equalities, rational, ``(m, d)``, ``(m,)``.
     interior
         A point ``u`` strictly inside every row, float64, shape ``(d,)``.
     """
@@ -109,7 +109,7 @@ def _box_frame(box: Box) -> Frame:
         np.where(np.isfinite(box.lower[free]), low + REACH, high - REACH),
     )
     centre = np.where(np.isfinite(box.lower[free]) | np.isfinite(box.upper[free]), centre, 0.0)
-    return Frame(*(rationals(v) for v in (origin, basis, matrix, bound)), centre)
+    return Frame(rationals(origin), rationals(basis), rationals(matrix), rationals(bound), centre)
 
 
 def _implicit_equalities(matrix: Rationals, bound: Rationals) -> list[int]:

@@ -141,7 +141,7 @@ def neighbour(cells: CellComplex, index: int, facet: Facet) -> int:
 
 
 def _pattern_beyond(cells: CellComplex, crossing: Crossing) -> Bools:
-    """Return the pattern infinitesimally beyond a point: signs of ``(z, dz)``, lexicographically."""
+    """Return the pattern infinitesimally beyond a point: lexicographic signs of ``(z, dz)``."""
     network, frame = cells.network, cells.frame
     h = frame.basis @ crossing.point + frame.origin
     dh = frame.basis @ crossing.outward
@@ -150,7 +150,7 @@ def _pattern_beyond(cells: CellComplex, crossing: Crossing) -> Bools:
         W, b = rationals(network.weights[k]), rationals(network.biases[k])
         z, dz = W @ h + b, W @ dh
         on = [v > 0 or (v == 0 and dv > 0) for v, dv in zip(z, dz, strict=True)]
-        factor = np.where(on, Fraction(1), rationals(slope))
+        factor = np.where(on, np.asarray(Fraction(1)), rationals(slope))
         h, dh = factor * z, factor * dz
         pattern += [o or s == 1.0 for o, s in zip(on, slope.tolist(), strict=True)]
     return np.array(pattern, dtype=bool)

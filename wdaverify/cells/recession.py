@@ -27,7 +27,7 @@ def is_bounded(matrix: Rationals) -> bool:
     """
     m, d = matrix.shape
     if d == 0 or m <= d:
-        return d == 0
+        return bool(d == 0)
     G = matrix.astype(np.float64)
     G = G / np.linalg.norm(G, axis=1, keepdims=True)
     if _positively_spans(G):
@@ -36,10 +36,11 @@ def is_bounded(matrix: Rationals) -> bool:
     rows = np.concatenate([matrix, total[None, :]])
     zero = rationals(np.append(np.zeros(m), 1.0))
     optimum = exact_maximum(total, rows, zero)
-    assert optimum is not None and optimum.value is not None
+    assert optimum is not None
+    assert optimum.value is not None
     if optimum.value > 0:
         return False
-    return _rank(matrix) == d
+    return bool(_rank(matrix) == d)
 
 
 def _positively_spans(G: Floats) -> bool:

@@ -135,8 +135,10 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
             "interpolation": found.interpolation,
             "final_slope": found.final_slope[0],
             "final_slope_upper": found.final_slope[1],
+            "stopped": found.stopped,
         }
     )
+    session.finish(found.stopped)
 
 
 @click.command(

@@ -9,33 +9,35 @@ from rich.table import Table
 from rich.text import Text
 
 from wdaverify.exact.value import ExactValue
-from wdaverify.sandwich import Row, Sandwich
+from wdaverify.verification import Sandwich
 
-__all__ = ["figure", "gap", "plain_table", "sandwich_table", "summary"]
+__all__ = ["exact_row", "figure", "gap", "plain_table", "sandwich_table", "summary"]
 
 
 def figure(value: float) -> str:
-    """Format a bound to ten significant digits."""
-    return "∞" if value == math.inf else "−∞" if value == -math.inf else f"{value:.10g}"
+    """Format a bound to eight significant digits; JSON has all of them."""
+    return "∞" if value == math.inf else "−∞" if value == -math.inf else f"{value:.8g}"
 
 
 def gap(value: float) -> str:
     """Format a gap."""
-    return "∞" if value == math.inf else f"{max(value, 0.0):.1e}"
+    return "∞" if value == math.inf else f"{max(value, 0.0):.0e}"
 
 
 def sandwich_table(result: Sandwich) -> Table:
     """Return attack ≤ exact ≤ certificate, one row per radius."""
     table = _table(f"{result.problem.name}: worst-case expected {result.problem.loss.name} loss")
     table.caption = _question(result)
-    for name in ("radius", "attack", "≤ exact value ≤", "certificate", "gap", "time"):
+    exact = all(row.status == "exact" for row in result.rows)
+    middle = ("≤ exact ≤",) if exact else ("≤ lower", "upper ≤")
+    for name in ("radius", "attack", *middle, "certificate", "gap", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for row in result.rows:
         table.add_row(
             f"{row.radius:g}",
             figure(row.attack),
-            _exact(row),
+            *([figure(row.upper)] if exact else [figure(row.lower), figure(row.upper)]),
             figure(row.certificate),
             gap(row.gap),
             f"{row.seconds:.2f} s",
@@ -46,15 +48,9 @@ def sandwich_table(result: Sandwich) -> Table:
 
 def _table(title: str) -> Table:
     return Table(
-        title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD,
+        title=Text(title), title_justify="left", caption_justify="left", box=SIMPLE_HEAD,
         pad_edge=False, title_style="bold", caption_style="dim",
     )  # fmt: skip
-
-
-def _exact(row: Row) -> str:
-    if row.status == "exact":
-        return figure(row.upper)
-    return f"[{figure(row.lower)}, {figure(row.upper)}]"
 
 
 def _status(status: str, attained: bool | None) -> Text:  # noqa: FBT001
@@ -84,7 +80,9 @@ def summary(result: Sandwich) -> list[str]:
         )
     methods = {row.certificate_method for row in result.rows}
     constants = [f"{c.method} {c.constant:.6g}" for c in result.certificates]
-    lines.append(f"certificate: {', '.join(sorted(methods))}; Lipschitz constants: {', '.join(constants)}")
+    lines.append(
+        f"certificate: {', '.join(sorted(methods))}; Lipschitz constants: {', '.join(constants)}"
+    )
     if result.slope is not None and result.tight is not None:
         lines.append(
             f"asymptotic slope {result.slope.lower:.6g}: the cell certificate is "

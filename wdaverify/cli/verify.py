@@ -8,7 +8,7 @@ import click
 from wdaverify.cli import options
 from wdaverify.cli.session import CheckFailed, Session
 from wdaverify.cli.tables import sandwich_table, summary
-from wdaverify.sandwich import Sandwich, sandwich
+from wdaverify.verification import Sandwich, sandwich
 from wdaverify.storage import Expected
 from wdaverify.tolerances import EXACT, scale
 

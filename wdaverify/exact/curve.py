@@ -5,7 +5,7 @@ multiplier at the corner where they differ most is priced until they agree every
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,8 @@ class ValueCurve:
         Slope after the last corner, per unit of budget.
     order
         Wasserstein order.
+    stopped
+        Message of the limit that ended the refinement early: the bracket is valid, but wide.
     """
 
     radius: Floats
@@ -48,6 +50,7 @@ class ValueCurve:
     interpolation: str
     final_slope: tuple[float, float]
     order: float
+    stopped: str | None = None
 
     def __call__(self, radius: float) -> tuple[float, float]:
         """Return lower and upper value at a radius."""
@@ -98,13 +101,15 @@ def value_curve(
         return _zero_one_curve(solver)
     if not problem.cost.finite:
         raise UnsupportedError(
-            f"curve: for order inf the curve of {problem.loss.name} is not covered yet; ask for radii"
+            f"curve: the curve of {problem.loss.name} for order inf is not covered; ask for radii"
         )
+    stopped = None
     try:
         _refine(solver, tolerance, progress)
     except LimitReached as reached:
-        solver.stopped = reached
-    return _from_merges(solver.atoms.merge(), solver.outer(), problem.cost.order)
+        stopped = str(reached)
+    curve = _from_merges(solver.atoms.merge(), solver.outer(), problem.cost.order)
+    return replace(curve, stopped=stopped)
 
 
 def _refine(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
+from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.exact.pieces import Pieces
 from wdaverify.norms import GroundNorm
 
@@ -35,7 +35,11 @@ class Cut(NamedTuple):
 
 
 def penalised(
-    lines: Floats, steepness: Floats, multiplier: float, reach: Floats, size: Floats
+    lines: Floats | float,
+    steepness: Floats | float,
+    multiplier: float,
+    reach: Floats | float,
+    size: Floats | float,
 ) -> Floats:
     """Return ``max over 0 <= t <= reach`` of ``line + (steepness − multiplier) t``.
 
@@ -69,6 +73,7 @@ class CutPool:
         self.steepness = norm.dual_length(pieces.gradients)
         self.owners: Integers = np.arange(self.size)
         self._sizes = self.steepness
+        self._barriers: list[tuple[int, Cut]] = []
 
     def add(self, piece: int, cut: Cut) -> None:
         """Append a cut of a piece."""
@@ -76,6 +81,17 @@ class CutPool:
         self.offsets = np.append(self.offsets, cut.offset)
         self.steepness = np.append(self.steepness, cut.steepness)
         self.owners = np.append(self.owners, piece)
+
+    def exclude(self, piece: int, cut: Cut) -> None:
+        """Append a cut of the zero function: where it is negative the piece is out of reach."""
+        self._barriers.append((piece, cut))
+
+    def excluded(self, cut: Cut, points: Floats, reach: Floats) -> Bools:
+        """Whether a cut of the zero function shows a piece to be out of reach, ``(N,)``."""
+        value = points @ cut.gradient + cut.offset
+        with np.errstate(invalid="ignore"):
+            value = value + np.where(reach < np.inf, cut.steepness * reach, np.inf)
+        return np.asarray(value < -1e-12 * (1.0 + np.abs(points).max(axis=1)))
 
     def bounds(self, points: Floats, multiplier: float, reach: Floats) -> Floats:
         """Bound ``sup a·x + b − multiplier · ‖x − x_i‖`` over each piece within each reach.
@@ -90,12 +106,15 @@ class CutPool:
         Returns
         -------
         ndarray
-            Shape ``(N, P)``.
+            Shape ``(N, P)``, ``-inf`` where a piece is out of reach.
         """
         lines = self.lines(points, np.arange(len(self.offsets)), multiplier, reach)
         order = np.argsort(self.owners, kind="stable")
         starts = np.searchsorted(self.owners[order], np.arange(self.size))
-        return np.minimum.reduceat(lines[:, order], starts, axis=1)
+        table = np.minimum.reduceat(lines[:, order], starts, axis=1)
+        for piece, cut in self._barriers:
+            table[self.excluded(cut, points, reach), piece] = -np.inf
+        return np.asarray(table)
 
     def lines(self, points: Floats, cuts: Integers, multiplier: float, reach: Floats) -> Floats:
         """Evaluate some cuts on samples: ``(N, n), (C,) -> (N, C)``."""
@@ -104,7 +123,7 @@ class CutPool:
         return penalised(lines, self.steepness[cuts], multiplier, reach[:, None], size)
 
     def slope(self, multiplier: float) -> float:
-        """Return the multiplier for which the bounds of :meth:`bounds` hold without any rounding."""
+        """Return the multiplier for which :meth:`bounds` holds without any rounding."""
         limit = multiplier * (1.0 + SLIGHT) + CANCELLED * self._sizes[self.owners]
         slight = self.steepness[self.steepness <= limit]
         return max(multiplier, float(slight.max(initial=0.0)))

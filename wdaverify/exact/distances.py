@@ -18,7 +18,7 @@ from wdaverify.cells.complex import Cell, CellComplex
 from wdaverify.evaluation import certain_losses
 from wdaverify.exact.nearest import Nearest, exact_nearest
 from wdaverify.exact.pieces import Pieces, distance_pieces
-from wdaverify.exact.program import PieceProgram
+from wdaverify.exact.program import PieceProgram, Solution
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
@@ -130,7 +130,7 @@ class ErrorSet:
         return best
 
     def _nonempty(self, pieces: Pieces) -> tuple[Pieces, Floats]:
-        """Drop pieces that a dual bound shows to hold no error; find the deepest point of others."""
+        """Drop pieces that a dual bound shows to hold no error; find deepest points of others."""
         assert pieces.thresholds is not None
         keep, deepest = [], []
         for piece, (a, b) in enumerate(zip(*pieces.thresholds, strict=True)):
@@ -141,7 +141,9 @@ class ErrorSet:
                 keep.append(piece)
                 deepest.append(point)
         index = np.array(keep, dtype=np.int64)
-        return pieces.select(index), np.array(deepest).reshape(len(keep), -1)
+        return pieces.select(index), np.array(deepest).reshape(
+            len(keep), self.problem.network.features
+        )
 
     def _deepest_point(self, cell: Cell, a: Floats, b: float) -> tuple[float, Floats]:
         """Return an upper bound on the margin in a cell and a point where it is large."""
@@ -157,6 +159,7 @@ class ErrorSet:
         )
         program = PieceProgram(rows, self.cells.support, self.norm)
         solution = program.solve(a, cell.interior, 0.0)
+        assert isinstance(solution, Solution)  # nothing is out of an infinite reach
         residual = solution.cut.steepness * FAR
         return b + solution.bound + min(residual, TOUCHING), solution.point
 

@@ -20,7 +20,7 @@ from wdaverify.norms import GroundNorm
 from wdaverify.rational import rationals
 from wdaverify.support import Box, Support
 
-__all__ = ["PieceProgram", "Solution"]
+__all__ = ["PieceProgram", "Solution", "Unreachable"]
 
 
 class Solution(NamedTuple):
@@ -34,6 +34,12 @@ class Solution(NamedTuple):
     cut: Cut
     bound: float
     gap: float
+
+
+class Unreachable(NamedTuple):
+    """A cut of the zero function that is negative at the sample: ``0 <= cut`` fails within reach."""
+
+    cut: Cut
 
 
 class PieceProgram:
@@ -83,35 +89,69 @@ class PieceProgram:
 
     def solve(
         self, gradient: Floats, sample: Floats, multiplier: float, reach: float = np.inf
-    ) -> Solution:
+    ) -> Solution | Unreachable:
         """Maximise ``gradient · x − multiplier · ‖x − sample‖`` within ``reach``.
 
         The cut has no constant term of the piece: its offset is ``h · η`` alone.
+
+        Returns
+        -------
+        Solution or Unreachable
+            The latter, with a cut that shows it, where the piece is farther away than ``reach``.
 
         Raises
         ------
         SolverError
             Neither the solver (asked twice) nor exact arithmetic finds a point.
         """
+        if reach < np.inf:
+            solution = self._attempt(gradient, sample, multiplier, reach)
+            if solution is not None:
+                return solution
+            nearest = self._settle(np.zeros(self.n), sample, 1.0, np.inf)
+            margin = 1e-9 * (1.0 + reach + float(np.abs(sample).max()))
+            if -nearest.bound > reach + margin:
+                return Unreachable(nearest.cut)
+            distance = float(self.norm.length(nearest.point - sample))
+            reach = max(reach, distance) + margin  # the cut holds for every reach
+        return self._settle(gradient, sample, multiplier, reach)
+
+    def _attempt(
+        self, gradient: Floats, sample: Floats, multiplier: float, reach: float
+    ) -> Solution | None:
+        """Ask the solver, twice if need be; ``None`` unless its answer checks out."""
         ball = np.concatenate([sample, -sample])
         index = self._rows + np.arange(2 * self.n + 1)
         self._program.bound_rows(index, np.append(ball, reach))
-        costs = -multiplier * self._distance
-        costs[: self.n] = gradient
-        solution = self._read(self._program.maximize(costs), gradient, sample, multiplier, reach)
-        if solution is None or solution.gap > _doubt(gradient, sample):
-            again = self._read(
-                self._program.solve_afresh(costs), gradient, sample, multiplier, reach
-            )
-            solution = again or solution
-        if solution is None or solution.gap > _doubt(gradient, sample):
-            exact = self._solve_exactly(costs, ball, reach)
+        costs = self._costs(gradient, multiplier)
+        for ask in (self._program.maximize, self._program.solve_afresh):
+            answer = ask(costs)
+            solution = self._read(answer, gradient, sample, multiplier, reach)
+            if solution is not None and solution.gap <= _doubt(gradient, sample):
+                return solution
+            if answer.status is Status.INFEASIBLE:
+                break
+        return None
+
+    def _settle(
+        self, gradient: Floats, sample: Floats, multiplier: float, reach: float
+    ) -> Solution:
+        """Ask the solver, then exact arithmetic."""
+        solution = self._attempt(gradient, sample, multiplier, reach)
+        if solution is None:
+            ball = np.concatenate([sample, -sample])
+            exact = self._solve_exactly(self._costs(gradient, multiplier), ball, reach)
             solution = self._read(exact, gradient, sample, multiplier, reach)
         if solution is None:
             raise SolverError(
                 "sub-problem: no feasible point found, although its cell is not empty"
             )
         return solution
+
+    def _costs(self, gradient: Floats, multiplier: float) -> Floats:
+        costs = -multiplier * self._distance
+        costs[: self.n] = gradient
+        return costs
 
     def _read(
         self, answer: Answer, gradient: Floats, sample: Floats, multiplier: float, reach: float

@@ -1,6 +1,7 @@
 r"""Escape of mass: the asymptotic slope of each label, seen from the cells.
 
-.. math:: S_y = \max_{D,j}\max\{a\cdot u : G_D u\le 0,\ u\in\operatorname{rec}\mathcal{X},\ \|u\|\le1\}
+.. math:: S_y = \max_{D,j}\max\{a\cdot u : G_D u\le 0,\ u\in\operatorname{rec}\mathcal{X},\
+          \|u\|\le1\}
 
 For order 1 the supremum :math:`\varphi_i(\lambda)` is infinite exactly when
 :math:`\lambda<S_{y_i}`. (The certificate computes the same number without cells, from the network

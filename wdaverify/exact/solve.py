@@ -34,7 +34,7 @@ def choose_engine(engine: str) -> str:
     return "cells"
 
 
-def solve(
+def solve(  # noqa: PLR0913  (the public signature: the question and what it may cost)
     problem: Problem,
     *,
     radius: float,

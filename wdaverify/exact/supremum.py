@@ -1,4 +1,4 @@
-r"""Suprema over all cells: :math:`\sup_x \ell(x,y_i) - \lambda\|x-x_i\|` within a reach, for many samples.
+r"""Suprema over all cells of :math:`\ell(x,y_i) - \lambda\|x-x_i\|` within reach, for many samples.
 
 Bounds of all (sample, piece) pairs come from shared cuts. A linear program is solved only for a
 pair whose bound still exceeds the incumbent of its sample; its cut is added for every sample and
@@ -15,7 +15,7 @@ from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
 from wdaverify.exact.cuts import CutPool
 from wdaverify.exact.pieces import Pieces
-from wdaverify.exact.program import PieceProgram
+from wdaverify.exact.program import PieceProgram, Unreachable
 from wdaverify.limits import Limits
 from wdaverify.norms import GroundNorm
 
@@ -87,7 +87,7 @@ class LabelSupremum:
     Parameters
     ----------
     evaluate
-        Points ``(M, n)`` to what is maximised there, ``(M,)``; ``-inf`` where a point does not count.
+        Points ``(M, n)`` to what is maximised there, ``(M,)``; ``-inf`` where one does not count.
     finish
         Piece and solution of its program to the point that is offered.
     """
@@ -151,12 +151,16 @@ class LabelSupremum:
         return SETTLED * np.maximum(1.0, np.abs(np.where(np.isfinite(incumbents), incumbents, 0.0)))
 
     def _learn(self, i: int, piece: int, table: Floats, penalty: tuple[float, Floats]) -> Floats:
-        """Solve one pair, add its cut and its point; return the value of the point for all samples."""
+        """Solve one pair, add its cut and its point; return the point's value for all samples."""
         multiplier, reach = penalty
         self.counts.programs += 1
         solution = self.programs.of(self.pieces, piece).solve(
             self.pieces.gradients[piece], self.samples[i], multiplier, float(reach[i])
         )
+        if isinstance(solution, Unreachable):
+            self.pool.exclude(piece, solution.cut)
+            table[self.pool.excluded(solution.cut, self.samples, reach), piece] = -np.inf
+            return np.full(len(self.samples), -np.inf)
         index = np.array([len(self.pool.offsets)])
         offset = solution.cut.offset + float(self.pieces.offsets[piece])
         self.pool.add(piece, solution.cut._replace(offset=offset))

@@ -293,7 +293,7 @@ class ExactSolver:
                 problem.cost.norm.length(points - problem.points[i]) <= radius * (1 + 1e-9)
             ]
             offset = near - problem.points[i]
-            for shrink in (0.0, 2.0**-51, 2.0**-48, 1e-9):
+            for shrink in (0.0, 2.0**-51, 2.0**-48, 2.0**-45, 2.0**-42, 1e-9):
                 trial = problem.points[i] + offset * (1.0 - shrink)
                 kept = problem.cost.charge(trial, problem.points[i]) <= radius
                 self.atoms.add(trial[kept], np.full(int(kept.sum()), i))
