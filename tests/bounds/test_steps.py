@@ -274,9 +274,9 @@ def test_frontier_against_brute_force(rows):
         for k, (key, length, value) in enumerate(rows)
         if not any(
             other == key
-            and (l, -v, j) < (length, -value, k)
+            and (near, -v, j) < (length, -value, k)
             and v >= value
-            for j, (other, l, v) in enumerate(rows)
+            for j, (other, near, v) in enumerate(rows)
         )
     }  # fmt: skip
     assert set(kept) == expected

@@ -20,6 +20,10 @@ SWEEPS = 12
 """How often a point is projected onto the half-space that it violates most."""
 
 
+SHORT = 2.0**-48
+"""How far before a row a pulled-back point stops, relative to its slack at the origin."""
+
+
 class Region(ABC):
     """Ball and support together.
 
@@ -111,8 +115,11 @@ class PolytopeRegion(Region):
         if not len(self._bound):
             return torch.ones_like(moves[:, 0])
         rate = moves @ self._matrix.T
-        slack = self._bound - origins @ self._matrix.T + self._rounding(origins + moves)
-        times = torch.where(rate > 0, slack.clamp(min=0.0) / rate, torch.inf)
+        slack = self._bound - origins @ self._matrix.T
+        rounding = self._rounding(origins)
+        loose = slack > rounding  # stop short of these rows, but slide along those that are tight
+        room = torch.where(loose, slack * (1.0 - SHORT), rounding)
+        times = torch.where(rate > 0, room / rate, torch.inf)
         fraction: Tensor = times.amin(dim=1).clamp(max=1.0)
         return fraction
 

@@ -63,7 +63,12 @@ def cells(problem: Path, graph: Path | None, statistics: bool, **given: Any) -> 
                 "largest": max(degrees),
             }
             fields["cells_with_samples"] = len(held)
-    rows = [[name.replace("_", " "), value] for name, value in fields.items() if name != "complete"]
+    shown = {name: value for name, value in fields.items() if name != "complete"}
+    if statistics:
+        shown["neighbours"] = "{smallest} to {largest}, mean {mean:.2f}".format(
+            **fields["neighbours"]
+        )
+    rows = [[name.replace("_", " "), value] for name, value in shown.items()]
     title = f"{question.name}: activation cells, {question.support.describe()}"
     session.print(plain_table(title, ["", ""], rows))
     if graph is not None:

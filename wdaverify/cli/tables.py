@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -24,13 +25,13 @@ def gap(value: float) -> str:
     return "∞" if value == math.inf else f"{max(value, 0.0):.0e}"
 
 
-def sandwich_table(result: Sandwich) -> Table:
+def sandwich_table(result: Sandwich) -> RenderableType:
     """Return attack ≤ exact ≤ certificate, one row per radius."""
-    table = _table(f"{result.problem.name}: worst-case expected {result.problem.loss.name} loss")
-    table.caption = _question(result)
+    table = _table()
     exact = all(row.status == "exact" for row in result.rows)
     middle = ("≤ exact ≤",) if exact else ("≤ lower", "upper ≤")
-    for name in ("radius", "attack", *middle, "certificate", "gap", "time"):
+    last = ("time",) if exact else ()
+    for name in ("radius", "attack", *middle, "certificate", "gap", *last):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for row in result.rows:
@@ -40,17 +41,19 @@ def sandwich_table(result: Sandwich) -> Table:
             *([figure(row.upper)] if exact else [figure(row.lower), figure(row.upper)]),
             figure(row.certificate),
             gap(row.gap),
-            f"{row.seconds:.2f} s",
+            *([f"{row.seconds:.2f} s"] if exact else []),
             _status(row.status, row.attained),
         )
-    return table
+    title = f"{result.problem.name}: worst-case expected {result.problem.loss.name} loss"
+    return Group(_title(title), table, Text(_question(result), style="dim"))
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title), title_justify="left", caption_justify="left", box=SIMPLE_HEAD,
-        pad_edge=False, title_style="bold", caption_style="dim",
-    )  # fmt: skip
+def _title(title: str) -> Text:
+    return Text(title, style="bold", no_wrap=True)
+
+
+def _table() -> Table:
+    return Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def _status(status: str, attained: bool | None) -> Text:  # noqa: FBT001
@@ -93,14 +96,17 @@ def summary(result: Sandwich) -> list[str]:
     return lines
 
 
-def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def plain_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> RenderableType:
     """Return a table of right-aligned columns."""
-    table = _table(title)
+    table = _table()
+    table.show_header = any(columns)
     for name in columns:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*(value if isinstance(value, Text) else str(value) for value in row))
-    return table
+    return Group(_title(title), table)
 
 
 def exact_row(value: ExactValue) -> list[Any]:

@@ -37,7 +37,7 @@ class Solution(NamedTuple):
 
 
 class Unreachable(NamedTuple):
-    """A cut of the zero function that is negative at the sample: ``0 <= cut`` fails within reach."""
+    """A cut of the zero function, negative at the sample: ``0 <= cut`` fails within reach."""
 
     cut: Cut
 
