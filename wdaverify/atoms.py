@@ -7,6 +7,7 @@ atoms on its envelope: the lower bound of every method is the merge over these.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Distribution:
     attained: bool = True
 
     def risk(self, problem: Problem) -> float:
-        """Expected loss, evaluated in float64 (certified errors count as such)."""
+        """Evaluate the expected loss in float64 (certified errors count as such)."""
         losses = certain_losses(problem, self.points, self.labels)
         return float(self.weights @ np.where(self.certified, 1.0, losses))
 
@@ -109,7 +110,7 @@ class Atoms:
         return len(self.points)
 
     def add(self, points: Floats, owners: Integers) -> None:
-        """Offer points ``(M, n)`` to their owners ``(M,)``; those outside the support are dropped."""
+        """Offer points ``(M, n)`` to their owners ``(M,)``; those outside the support drop out."""
         keep = self.problem.support.contains(points) & np.isfinite(points).all(axis=-1)
         points, owners = points[keep], owners[keep]
         if len(points) == 0:
@@ -215,7 +216,7 @@ class Atoms:
     def _by_owner(self) -> list[Integers]:
         order = np.argsort(self.owners, kind="stable")
         edges = np.searchsorted(self.owners[order], np.arange(len(self.problem) + 1))
-        return [order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [order[a:b] for a, b in pairwise(edges.tolist())]
 
     def _nearest_worst(self, radius: float) -> Integers:
         """Return the worst atom of each sample within the distance, the nearest among equals."""
@@ -239,7 +240,7 @@ class Atoms:
     def _escaped(
         self, atoms: Integers, masses: Floats, allocation: Allocation, limit: float
     ) -> Distribution:
-        """Send a little mass of one sample far along a ray, far enough to come close to the limit."""
+        """Send a little mass of one sample along a ray, far enough to come close to the limit."""
         assert allocation.escape is not None
         i, budget = allocation.escape
         ray = self.rays[int(self.problem.labels[i])]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wdaverify.errors import ProblemError
-from wdaverify.verification import Sandwich
 from wdaverify.storage.files import replacing
+from wdaverify.verification import Sandwich
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

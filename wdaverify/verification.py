@@ -262,6 +262,4 @@ def _row(
         low, high, attained, status = attack, certificate, None, "exact" if close else "bracket"
     else:
         low, high, attained, status = value.lower, value.upper, value.attained, value.status
-    return Row(
-        radius, attack, low, high, certificate, method, attained, status, value, seconds
-    )
+    return Row(radius, attack, low, high, certificate, method, attained, status, value, seconds)

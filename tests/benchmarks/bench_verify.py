@@ -71,9 +71,7 @@ def main() -> None:
         f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, {packages}"
     )
     print("CPU seconds, median of 3; engine: cells and four radii; MILP: one radius per sample")
-    print(
-        f"{'problem':14} {'N':>4} {'cells':>6} {'programs':>8} {'engine':>8} {'MILP/sample':>12} ratio"
-    )
+    print("problem           N  cells programs   engine  MILP/sample ratio")
     for name in NAMES:
         problem = wv.load_problem(ROOT / "problems" / name)
         counts = by_cells(problem).counts

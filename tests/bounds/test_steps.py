@@ -81,7 +81,7 @@ def test_projection_satisfies_the_variational_inequality(norm, seed, n, radius):
         assert (p == d).all()
     ball = draws(seed + 1, 300, n)
     ball *= (radius / ground.length(ball))[:, None]
-    corners = radius * np.concatenate([np.eye(n), -np.eye(n), np.sign(d) if norm == "linf" else p])
+    corners = radius * np.concatenate([np.eye(n), -np.eye(n), np.sign(d) * (norm == "linf")])
     assert displaced(d, p, np.concatenate([ball, corners])) <= 1e-12
 
 

@@ -11,7 +11,7 @@ from wdaverify import __version__
 from wdaverify.cli.bounds import attack, certify
 from wdaverify.cli.cells import cells
 from wdaverify.cli.exact import curve, distances, exact, worst_case
-from wdaverify.cli.session import CheckFailed
+from wdaverify.cli.session import CheckFailedError
 from wdaverify.cli.verify import verify
 from wdaverify.errors import LimitReached, SandwichViolation, WDAVerifyError
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     except LimitReached as error:
         _complain(str(error))
         code = 3
-    except (CheckFailed, SandwichViolation) as error:
+    except (CheckFailedError, SandwichViolation) as error:
         _complain(str(error))
         code = 1
     except WDAVerifyError as error:

@@ -20,11 +20,18 @@ __all__ = ["attack", "certify"]
 @options.problem
 @options.question
 @click.option("--method", default="wda", show_default=True, help="wda or all.")
-@click.option("--kappa", type=click.FloatRange(min=1), default=None, metavar="K",
-              help="Move the share 1/K of the mass, K times as far; a ladder when omitted.")  # fmt: skip
+@click.option(
+    "--kappa",
+    type=click.FloatRange(min=1),
+    default=None,
+    metavar="K",
+    help="Move the share 1/K of the mass, K times as far; a ladder when omitted.",
+)
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--top-k", type=click.IntRange(min=1), default=9, show_default=True,
-              help="How many wrong classes are tried for each sample.")  # fmt: skip
+@click.option(
+    "--top-k", type=click.IntRange(min=1), default=9, show_default=True,
+    help="How many wrong classes are tried for each sample.",
+)  # fmt: skip
 @options.sampling
 @options.time_and_memory
 @options.output
@@ -46,7 +53,7 @@ def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
             **sampling,
         )
         flips = flip_distances(session.problem, limits=session.limits, **sampling)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "radius": radius,
             "method": "wda",
@@ -102,7 +109,7 @@ def certify(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
                 ).lower
             except UnsupportedError as error:
                 session.note(str(error))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"radius": radius, "method": c.method, "value": c.bound(radius)}
         for radius in session.stored.radii
         for c in found

@@ -83,7 +83,7 @@ def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
 def _without_cells(session: Session, reached: LimitReached) -> None:
     """Report what holds without the cells: nominal risk below, the layer product above."""
     nominal = session.problem.nominal
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "radius": radius,
             "lower": nominal,

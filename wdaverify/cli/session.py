@@ -16,12 +16,12 @@ from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
 from wdaverify.limits import Limits
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 
-__all__ = ["CheckFailed", "Session"]
+__all__ = ["CheckFailedError", "Session"]
 
 SCHEMA = "wdaverify/1"
 
 
-class CheckFailed(WDAVerifyError):
+class CheckFailedError(WDAVerifyError):
     """A known answer was missed."""
 
 

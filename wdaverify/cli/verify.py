@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from wdaverify.cli import options
-from wdaverify.cli.session import CheckFailed, Session
+from wdaverify.cli.session import CheckFailedError, Session
 from wdaverify.cli.tables import sandwich_table, summary
-from wdaverify.verification import Sandwich, sandwich
 from wdaverify.storage import Expected
 from wdaverify.tolerances import EXACT, scale
+from wdaverify.verification import Sandwich, sandwich
 
 __all__ = ["verify"]
 
@@ -59,7 +59,7 @@ def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN
         save_sandwich(result, plot)
         session.note(f"plot: {plot}")
     if missed:
-        raise CheckFailed(missed)
+        raise CheckFailedError(missed)
     session.finish(result.stopped)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.envelope import Merge
@@ -132,7 +132,7 @@ def _refine(
         tried.add(multiplier)
 
 
-def _untried(inner: Merge, budgets: Floats, order: Floats, tried: set[float]) -> float | None:
+def _untried(inner: Merge, budgets: Floats, order: Integers, tried: set[float]) -> float | None:
     """Return a multiplier at the worst open corner, or beside it, that was not priced yet."""
     for k in order.tolist():
         for budget in (budgets[k], budgets[max(k - 1, 0)]):
