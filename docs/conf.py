@@ -43,6 +43,11 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|fractions|networkx|numpy|nx|os|pathlib|threading|torch)\..*"),
 ]
 
+nitpick_ignore = [
+    # numpydoc shows attributes of data classes as a list, which is no target
+    ("py:attr", "worst_case"),
+]
+
 _ALIASES = {
     "numpy.typing.ArrayLike": npt.ArrayLike,
     "wdaverify.arrays.Bools": Bools,

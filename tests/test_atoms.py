@@ -105,6 +105,17 @@ def test_the_budget_holds_over_the_rationals(norm, order, count):
             assert spent(best, problem) <= Fraction(radius) ** (int(order) if order < 9 else 1)
 
 
+@pytest.mark.parametrize("count", [3, 6, 7, 10, 11])
+def test_the_budget_holds_over_the_rationals_where_every_sample_moves_by_the_radius(count):
+    """Ten times the float64 ``0.1`` exceeds 1, but its running sum in float64 does not."""
+    problem = relu_line([float(k) for k in range(count)])
+    atoms = Atoms(problem)
+    atoms.add(problem.points + 1.0, np.arange(count))
+    best = atoms.distribution(1.0)
+    assert best.exact_transport_cost(problem) <= 1
+    assert best.risk(problem) == pytest.approx(problem.nominal + 1.0)
+
+
 def test_a_distribution_over_the_budget_is_noticed():
     """Companion: one atom moved by one ulp more than the budget allows."""
     problem = relu_line([0.0])

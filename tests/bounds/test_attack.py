@@ -135,7 +135,7 @@ def test_polytope():
     problem = Problem(network, [[0.25, 0.25]], [0], support=TRIANGLE)
     atoms = attack_points(problem, [0.1, 0.25, 0.5, 0.75])
     values = [atoms.value(radius) for radius in (0.1, 0.25, 0.5, 0.75)]
-    assert values == pytest.approx([0.05, 0.5, 0.75, 1.0], abs=1e-9)
+    assert values == pytest.approx([0.05, 0.5, 0.75, 1.0], abs=1e-7)
     assert problem.support.contains(atoms.points).all()
 
 
@@ -321,7 +321,7 @@ def test_the_same_seed_gives_the_same_points(order, loss):
     assert (first.points == second.points).all()
     assert (first.owners == second.owners).all()
     assert torch.equal(state, torch.random.get_rng_state())
-    if loss == "margin":
+    if (loss, order) == ("margin", 1):
         other = attack_points(problem, [0.1], steps=6, seed=8)
         assert first.points.shape != other.points.shape or (first.points != other.points).any()
 
@@ -396,15 +396,15 @@ def test_a_limit_ends_the_attack_with_what_is_there(order):
     assert atoms.value(0.1) == pytest.approx(problem.nominal)
     seen = []
 
-    class Tired(Exception):
+    class TiredError(Exception):
         pass
 
     def stop(done, total):
         seen.append((done, total))
         if len(seen) > 1:
-            raise Tired
+            raise TiredError
 
-    with pytest.raises(Tired):  # also a way to stop: the command line raises KeyboardInterrupt
+    with pytest.raises(TiredError):  # also a way to stop: the command line raises KeyboardInterrupt
         attack_points(problem, [0.1], progress=stop)
     assert 0 < seen[0][0] <= seen[1][0] <= seen[1][1]
 
@@ -421,8 +421,10 @@ def test_progress_counts_walkers():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"radius": -1.0}, "radius: expected finite numbers >= 0"),
-        ({"radius": math.inf}, "radius: expected finite numbers >= 0"),
+        ({"radius": -1.0}, r"radius: expected at least one, all >= 0, found -1\.0"),
+        ({"radius": math.inf}, "radius: expected finite numbers, found inf"),
+        ({"radius": "wide"}, "radius: expected real numbers"),
+        ({"radius": 1.0, "seed": 2**64}, "seed: expected less than"),
         ({"radius": 1.0, "kappa": 0.5}, "kappa: expected a finite number >= 1, found 0.5"),
         ({"radius": 1.0, "method": "magic"}, "method: expected one of wda"),
         ({"radius": 1.0, "steps": 0}, "steps: expected at least 1, found 0"),
@@ -445,7 +447,7 @@ def test_kappa_needs_a_finite_order():
 
 def test_label_moves_are_not_attacked_yet():
     problem = relu(-1.0, cost=TransportCost(label_cost=0.5))
-    with pytest.raises(UnsupportedError, match="label_cost 0.5"):
+    with pytest.raises(UnsupportedError, match=r"label_cost 0\.5"):
         attack(problem, radius=1.0)
 
 

@@ -53,7 +53,8 @@ def hopeful(atoms: Atoms, radii: tuple[float, ...]) -> Bases:
 
 def _prices(atoms: Atoms, radii: tuple[float, ...]) -> Floats:
     merged = atoms.merge()
-    return np.array([merged.multiplier(atoms.problem.cost.budget(radius)) for radius in radii])
+    prices = [merged.multiplier(atoms.problem.cost.budget(radius)) for radius in radii]
+    return np.array([price if np.isfinite(price) else 0.0 for price in prices])
 
 
 def _at(atoms: Atoms, prices: Floats) -> Bases:

@@ -5,7 +5,7 @@ r"""An attack as stages that share one table of atoms.
 3. *Refine*: at the multiplier ``λ`` of each radius a sample wants the point that maximises
    :math:`\ell - \lambda s`; walkers with slightly smaller and larger reaches look for a better
    one, closer and closer (order infinity: from the worst point within the radius, in ever smaller
-   steps). A zero-one loss needs no refinement: its flips are shortened when they are harvested.
+   steps, and from random ones). A zero-one loss needs none: its flips are shortened when harvested.
 4. *Restart* (``a3-wda``): samples that could still pay off start near directions that proved good.
 """
 
@@ -120,6 +120,7 @@ class Campaign:
                 self._look_around(bases, NARROWER ** (k + 1))
             else:
                 self._look_near(bases, NARROWER ** (k + 1))
+                self._look_anywhere(bases)
             before, values = values, self._values()
             if k >= PATIENCE and np.allclose(before, values, rtol=SETTLED, atol=SETTLED):
                 break
@@ -175,6 +176,18 @@ class Campaign:
         pace = Pace(self._steps(), jumps=0, first=window, last=window / 100)
         self._launcher.launch(math.prod(shape), build, pace)
 
+    def _look_anywhere(self, bases: Bases) -> None:
+        """Order infinity: from a random place within the radius."""
+
+        def build(base: Integers) -> Walkers:
+            owners, reaches = bases.owners[base], bases.reaches[base]
+            moves = self._launcher.noise(len(base)) * reaches[:, None]
+            return self._launcher.walkers(
+                owners, ITSELF, self.problem.points[owners] + moves, reaches
+            )
+
+        self._launcher.launch(len(bases.owners), build, Pace(self._steps(), jumps=0, first=0.5))
+
     def _shape(self) -> tuple[int, int, int, int]:
         """Return how many samples, targets, reaches and starts the first climb has."""
         starts = 1 + self.options.restarts * (1 if self._finite else CROWDED)
@@ -183,7 +196,7 @@ class Campaign:
     def _planned(self) -> int:
         """Largest number of walkers that may be sent out."""
         points = len(self.problem.active) * len(self.radii)
-        around = 2 * points * SIDES * STARTS if self._finite else points * SIDES
+        around = points * (2 * SIDES * STARTS if self._finite else SIDES + 1)
         loops = (1 + self.recipe.loops) * self._rounds * around
         return math.prod(self._shape()) + loops + self.recipe.loops * RESTARTS * points
 

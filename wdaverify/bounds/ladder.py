@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Floats, floats
 from wdaverify.errors import ProblemError
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
@@ -24,6 +24,9 @@ RUNGS = 16
 BEYOND = 2.0**10
 """Where nothing bounds the distance, the ladder ends at this multiple of the largest radius."""
 
+SPARSE = 2.0**60
+"""For orders above 1 the largest ``κ``: less mass than its inverse counts for nothing."""
+
 FAR = (2.0**20, 2.0**30, 2.0**40)
 """Multiples of the end of the ladder that stand for infinity."""
 
@@ -34,13 +37,15 @@ def checked_radii(radii: Sequence[float]) -> tuple[float, ...]:
     Raises
     ------
     ProblemError
-        None at all, or one that is negative or not finite.
+        None at all, or one that is no finite number of at least 0.
     """
-    values = tuple(float(radius) for radius in radii)
-    bad = [radius for radius in values if not 0.0 <= radius < math.inf]
-    if bad or not values:
-        raise ProblemError(f"radius: expected finite numbers >= 0, found {bad or 'none'}")
-    return values
+    values = floats(list(radii), "radius", ndim=1)
+    bad = values[values < 0]
+    if len(bad) or not len(values):
+        raise ProblemError(
+            f"radius: expected at least one, all >= 0, found {bad[0] if len(bad) else 'none'}"
+        )
+    return tuple(values.tolist())
 
 
 def diameter(problem: Problem) -> float:
@@ -87,6 +92,8 @@ def reaches_of(
 def _ladder(problem: Problem, radii: Floats, end: float) -> Floats:
     spread = float(problem.cost.norm.length(np.ptp(problem.points, axis=0)))
     last = end if math.isfinite(end) else max(BEYOND * radii[-1], 4.0 * spread)
+    if problem.cost.order > 1:
+        last = min(last, radii[-1] * SPARSE ** (1.0 / problem.cost.order))
     first = min(radii[0] / 4.0, last)
     if last == 0:
         return radii[:0]

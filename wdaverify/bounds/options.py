@@ -130,6 +130,8 @@ class AttackOptions:
             value = getattr(self, name)
             if value < least:
                 raise ProblemError(f"{name}: expected at least {least}, found {value}")
+        if self.seed >= 2**63:
+            raise ProblemError(f"seed: expected less than 2**63, found {self.seed}")
 
     @property
     def recipe(self) -> Method:

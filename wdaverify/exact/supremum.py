@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Floats, Integers
 from wdaverify.cells.complex import CellComplex
 from wdaverify.exact.cuts import CutPool
 from wdaverify.exact.pieces import Pieces
@@ -46,12 +46,13 @@ class Programs:
     cells: CellComplex
     norm: GroundNorm
     capacity: int = 2000
-    kept: OrderedDict[tuple[int, int], PieceProgram] = field(default_factory=OrderedDict)
+    kept: OrderedDict[tuple[int, int, int], PieceProgram] = field(default_factory=OrderedDict)
 
     def of(self, pieces: Pieces, piece: int) -> PieceProgram:
         """Return the program of a piece; pieces without a threshold share that of their cell."""
         cell = int(pieces.cells[piece])
-        key = (-1, cell) if pieces.thresholds is None else (pieces.label, piece)
+        target = -1 if pieces.thresholds is None else int(pieces.targets[piece])
+        key = (-1 if pieces.thresholds is None else pieces.label, cell, target)
         if key in self.kept:
             self.kept.move_to_end(key)
             return self.kept[key]
@@ -173,11 +174,20 @@ class LabelSupremum:
         inside = distance <= reach * (1.0 + 1e-12)
         return np.where(inside, value[0] - multiplier * distance, -np.inf)
 
+    def best(self, multiplier: float, reach: Floats) -> Integers:
+        """Return the best known point of each sample, as an index into the witnesses, ``(N,)``."""
+        return self._best(multiplier, reach)[0]
+
     def _incumbents(self, multiplier: float, reach: Floats) -> Floats:
-        result = np.empty(len(self.samples))
+        return self._best(multiplier, reach)[1]
+
+    def _best(self, multiplier: float, reach: Floats) -> tuple[Integers, Floats]:
+        index = np.empty(len(self.samples), dtype=np.int64)
+        value = np.empty(len(self.samples))
         for i, sample in enumerate(self.samples):
             distance = self.norm.length(self.witnesses.points - sample)
             inside = distance <= reach[i] * (1.0 + 1e-12)
             values = np.where(inside, self.witnesses.values - multiplier * distance, -np.inf)
-            result[i] = values.max()
-        return result
+            index[i] = values.argmax()
+            value[i] = values[index[i]]
+        return index, value

@@ -234,17 +234,12 @@ class ExactSolver:
         slopes = np.full(len(self.problem), multiplier)
         for label, samples in self._groups.items():
             search = self._suprema[label]
-            known = len(search.witnesses.values)
-            phi[samples] = search.bounds(multiplier, self._reach(samples))
+            reach = self._reach(samples)
+            phi[samples] = search.bounds(multiplier, reach)
             slopes[samples] = search.pool.slope(multiplier)
-            self._offer(search.witnesses.points[known:], samples)
+            self.atoms.add(search.witnesses.points[search.best(multiplier, reach)], samples)
         self.atoms.prune()
         self._lines.append((slopes, phi))
-
-    def _offer(self, points: Floats, samples: Integers) -> None:
-        """Offer every point to every sample of the label."""
-        if len(points):
-            self.atoms.add(np.tile(points, (len(samples), 1)), np.repeat(samples, len(points)))
 
     def _reach(self, samples: Integers) -> Floats:
         """Distance beyond which a sample leaves the bounding box of the support, ``(N,)``."""
