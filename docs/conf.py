@@ -33,6 +33,7 @@ math_eqref_format = "({number})"
 bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"
 
+default_role = "code"  # single backticks in docstrings
 add_module_names = False  # api.md says where every name is imported from
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

@@ -59,8 +59,9 @@ class TransportCost:
     def charge(self, points: Floats, origins: Floats) -> Floats:
         """Bound the exact transport cost from above: ``(..., n), (..., n) -> (...)``.
 
-        What is charged is never less than the cost over the reals and equal to it wherever
-        nothing rounds, so a budget that holds for the charges holds exactly.
+        What is charged is never less than the cost over the reals, so a budget that holds for
+        the charges holds exactly. For l1 and l∞ with order 1 or infinity it is equal to the cost
+        wherever nothing rounds.
         """
         difference = points - origins
         back = difference - points  # TwoDiff (Knuth): the exact rounding error of ``difference``
@@ -68,11 +69,13 @@ class TransportCost:
         away = np.where(
             error == 0, difference, np.nextafter(difference, np.copysign(np.inf, difference))
         )
-        length = self.norm.length(away)
-        terms = 0.0 if self.norm.name == "linf" or points.shape[-1] == 1 else points.shape[-1] + 2.0
+        length = _sum_up(np.abs(away)) if self.norm.name == "l1" else self.norm.length(away)
+        if self.norm.name == "l2":
+            length = length * (1.0 + (points.shape[-1] + 4.0) * 2.0**-52)
         if not self.finite or self.order == 1:
-            return length * (1.0 + terms * 2.0**-53) if terms else length
-        return length**self.order * (1.0 + (terms + 4.0) * (self.order + 2.0) * 2.0**-53)
+            return length
+        power = length**self.order * (1.0 + (self.order + 4.0) * 2.0**-52)
+        return np.where(length > 0, np.nextafter(power, np.inf), 0.0)
 
     def budget(self, radius: float) -> float:
         """Return ``radius ** order`` (the radius itself for order infinity)."""
@@ -87,6 +90,18 @@ class TransportCost:
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _SYMBOLS = {"l1": "ℓ₁", "l2": "ℓ₂", "linf": "ℓ∞"}
+
+
+def _sum_up(terms: Floats) -> Floats:
+    """Sum non-negative terms over the last axis, upwards unless the sum is exact (TwoSum)."""
+    total = np.zeros(terms.shape[:-1])
+    inexact = np.zeros(terms.shape[:-1], dtype=bool)
+    for term in np.moveaxis(terms, -1, 0):
+        further = total + term
+        back = further - total
+        inexact |= ((total - (further - back)) + (term - back)) != 0
+        total = further
+    return np.where(inexact, total * (1.0 + (terms.shape[-1] + 2.0) * 2.0**-52), total)
 
 
 def parse_order(order: Any) -> float:  # noqa: ANN401  (whatever a TOML file or a user gives)

@@ -105,7 +105,7 @@ def minorant(intercepts: Floats, slopes: Floats) -> Envelope:
     Parameters
     ----------
     intercepts, slopes
-        Shape ``(m,)``, slopes non-negative; infinite intercepts are ignored.
+        Shape ``(m,)``, slopes non-negative; infinite intercepts are ignored, one is finite.
     """
     order = [k for k in np.lexsort((intercepts, -slopes)).tolist() if np.isfinite(intercepts[k])]
     kept: list[int] = []
@@ -195,7 +195,8 @@ class Merge:
     def allocate(self, budget: float) -> Allocation:
         """Return where the mass of every sample goes: ``N + 1`` shares suffice.
 
-        The split never overspends: what its sample receives is rounded towards staying.
+        The budget holds up to the rounding of the sums; who needs it exactly checks the charges
+        (:meth:`wdaverify.atoms.Atoms.distribution` does).
         """
         used = int(np.searchsorted(self.budgets[1:], budget, side="right"))
         at = np.zeros(len(self.probabilities), dtype=np.int64)

@@ -43,7 +43,7 @@ class ExactNetwork:
         self._weights = [rationals(W) for W in network.weights]
         self._biases = [rationals(b) for b in network.biases]
         self._slopes = [rationals(s) for s in network.slopes]
-        self._maps: dict[bytes, ExactMap] = {}
+        self._maps: dict[tuple[int, bytes], ExactMap] = {}
 
     def layer(self, k: int, prefix: Bools) -> ExactMap:
         """Return the map ``x -> z_k`` when the neurons of the earlier layers follow ``prefix``.
@@ -58,7 +58,7 @@ class ExactNetwork:
         start = sum(len(b) for b in self._biases[: k - 1]) if k else 0
         width = len(self._biases[k - 1]) if k else 0
         prefix = prefix[: start + width]
-        key = bytes([k]) + np.asarray(prefix, dtype=np.uint8).tobytes()
+        key = (k, np.asarray(prefix, dtype=np.uint8).tobytes())
         if key not in self._maps:
             if k == 0:
                 self._maps[key] = ExactMap(self._weights[0], self._biases[0])

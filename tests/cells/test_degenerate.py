@@ -335,7 +335,7 @@ def test_cells_smaller_than_any_tolerance_are_found(size):
 def test_a_support_smaller_than_any_tolerance(size):
     network = one_layer([[1.0, 0.0], [0.0, 1.0]], [-0.5, -0.25 - size / 2])
     box = Box([0.5 - size, 0.25], [0.5 + size, 0.25 + size])
-    assert patterns(network, box) == expected(network, box)
+    assert patterns(network, box) == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
 @pytest.mark.parametrize("tilt", [1e-4, 1e-6, 1e-8, 1e-10, 1e-13, 1e-22])

@@ -18,6 +18,7 @@ from wdaverify.convex.highs import LinearProgram
 from wdaverify.loss import DLR, Margin
 from wdaverify.norms import GroundNorm
 from wdaverify.problem import Problem
+from wdaverify.tolerances import ROUNDING
 
 __all__ = ["CERTIFICATES", "Certificate", "UpperBound", "cell_lipschitz", "certificates", "certify"]
 
@@ -97,12 +98,19 @@ def cell_lipschitz(cells: CellComplex, norm: GroundNorm) -> Floats:
     """Return the exact Lipschitz constant of each label's margin over the support, ``(K,)``."""
     network = cells.network
     constants = np.zeros(network.classes)
+    # every product of weights carries a relative rounding error of at most steps · u
+    size = np.eye(network.features)
+    for W, s in zip(network.weights, (*network.slopes, np.ones(network.classes)), strict=True):
+        size = np.maximum(1.0, np.abs(s))[:, None] * (np.abs(W) @ size)
+    steps = 2 * sum(W.shape[1] + 3 for W in network.weights)
     J = np.array([cell.affine_map.matrix for cell in cells])
     for label in range(network.classes):
         coefficients = Margin().pieces(network.classes, label).matrix
         gradients = np.einsum("pk,dkn->dpn", coefficients, J).reshape(-1, network.features)
         constants[label] = hull_dual_length(cells.frame, norm, gradients).max()
-    return constants * (1.0 + 1e-14)
+        sizes = np.abs(coefficients) @ size
+        constants[label] += steps * ROUNDING * float(norm.dual_length(sizes).max())
+    return constants
 
 
 def hull_dual_length(frame: Frame, norm: GroundNorm, gradients: Floats) -> Floats:

@@ -83,6 +83,8 @@ def reaches_of(
     if len(positive) == 0 or not problem.cost.finite:
         return positive
     end = diameter(problem)
+    if end == 0:
+        return positive[:0]
     if kappas is None:
         return _ladder(problem, positive, end)
     factors = np.array(list(kappas)) ** (1.0 / problem.cost.order)
@@ -95,10 +97,10 @@ def _ladder(problem: Problem, radii: Floats, end: float) -> Floats:
     if problem.cost.order > 1:
         last = min(last, radii[-1] * SPARSE ** (1.0 / problem.cost.order))
     first = min(radii[0] / 4.0, last)
-    if last == 0:
-        return radii[:0]
     count = min(RUNGS, math.ceil(math.log2(last / first)) + 1)
     ladder = np.append(np.geomspace(first, last, count)[:-1], last)
-    if math.isfinite(end) or problem.cost.order != 1 or isinstance(problem.loss, ZeroOne):
+    if problem.cost.order > 1:  # where all mass moves as far, often the best there is
+        return np.unique(np.append(ladder, np.minimum(radii, last)))
+    if math.isfinite(end) or isinstance(problem.loss, ZeroOne):
         return ladder
-    return np.concatenate([ladder, last * np.array(FAR)])
+    return np.append(ladder, last * np.array(FAR))

@@ -75,7 +75,8 @@ def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float
         growth = top * float(mu @ (L / top) ** dual) ** (1.0 / dual) if top > 0 else 0.0
     else:
         growth = float(mu @ L)
-    return problem.nominal + radius * growth
+    value = problem.nominal + radius * growth
+    return value + (len(problem) + 8) * ROUNDING * (abs(problem.nominal) + radius * growth)
 
 
 def _flip_bound(problem: Problem, constants: Floats, radius: float) -> float:

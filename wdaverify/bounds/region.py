@@ -16,7 +16,7 @@ from wdaverify.tolerances import ROUNDING
 
 __all__ = ["Region", "region_of"]
 
-SWEEPS = 12
+SWEEPS = 100
 """How often a point is projected onto the half-space that it violates most."""
 
 

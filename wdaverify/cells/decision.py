@@ -28,14 +28,14 @@ class ExactCells:
         self._frame = frame
         self._layer_of = np.repeat(np.arange(len(network.widths)), network.widths)
         self._start = np.concatenate([[0], np.cumsum(network.widths)]).astype(int)
-        self._maps: dict[bytes, ExactMap] = {}
+        self._maps: dict[tuple[int, bytes], ExactMap] = {}
         self.decisions = 0
 
     def row(self, neuron: int, pattern: Bools) -> tuple[Rationals, Fraction]:
         """Return ``(w, b)``: pre-activation ``w · u + b`` if earlier layers follow ``pattern``."""
         layer = int(self._layer_of[neuron])
         start = int(self._start[layer])
-        key = bytes([layer]) + pattern[:start].tobytes()
+        key = (layer, pattern[:start].tobytes())
         if key not in self._maps:
             J, c = self._network.layer(layer, pattern[:start])
             self._maps[key] = ExactMap(J @ self._frame.basis, J @ self._frame.origin + c)

@@ -17,6 +17,7 @@ from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.frame import Frame
 from wdaverify.convex.highs import LinearProgram, Status
+from wdaverify.errors import EnumerationError
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
 
@@ -69,6 +70,8 @@ def cells_of(
     ------
     LimitReached
         More cells, time or memory than ``limits`` allow.
+    EnumerationError
+        Floating point and exact arithmetic contradict each other: a defect.
     """
     search = _Search(network, frame)
     limits = limits or Limits()
@@ -127,7 +130,9 @@ class _Search:
             sides = self._sides(partial, row)
             if len(sides) == 2:
                 children = [self._child(partial, row, point, on=on) for on, point in sides.items()]
-                return [child for child in children if child is not None]
+                return _existing(children, k)
+            if not sides:
+                raise EnumerationError(f"neuron {k}: neither side meets a cell with interior")
             partial.pattern[k] = next(iter(sides))
             partial.neuron += 1
         return []
@@ -293,6 +298,14 @@ class _Search:
     def _slack(self, partial: _Partial, point: Floats) -> float:
         matrix = np.concatenate([self.support.matrix, partial.matrix])
         return float((self._bounds(partial) - matrix @ point).min(initial=np.inf))
+
+
+def _existing(children: list[_Partial | None], neuron: int) -> list[_Partial]:
+    """Return the children that exact arithmetic did not find empty; at least one exists."""
+    existing = [child for child in children if child is not None]
+    if not existing:
+        raise EnumerationError(f"neuron {neuron}: neither side meets a cell with interior")
+    return existing
 
 
 def _normalised(matrix: Floats, bound: Floats) -> AffineMap:

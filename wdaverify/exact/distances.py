@@ -89,7 +89,7 @@ class ErrorSet:
                 self.pieces, X[todo], programs, self._evaluate, self._push,
                 counts=self.counts, limits=self.limits,
             )  # fmt: skip
-            bounds = search.bounds(1.0, np.full(len(todo), np.inf))
+            bounds = search.bounds(1.0, np.full(len(todo), np.inf)) / search.pool.slope(1.0)
             lower[todo] = np.maximum(0.0, -bounds - ROUNDING * (1.0 + np.abs(X[todo]).max(axis=1)))
             upper[todo], witnesses[todo] = self._nearest(X[todo], search.witnesses.points)
         found = Distances(np.minimum(lower, upper), upper, witnesses, np.zeros(len(X), dtype=bool))
@@ -114,8 +114,9 @@ class ErrorSet:
             nearest = self._exact_minimum(exact, samples[i])
             if nearest is None:
                 found.lower[i] = np.inf
-            elif float(nearest.distance) < found.upper[i]:
-                found.lower[i] = np.nextafter(float(nearest.distance), 0.0)
+                continue
+            found.lower[i] = np.nextafter(float(nearest.distance), 0.0)
+            if float(nearest.distance) < found.upper[i]:
                 found.upper[i] = np.nextafter(float(nearest.distance), np.inf)
                 found.witnesses[i] = nearest.point.astype(np.float64)
                 found.certified[i] = True
@@ -160,8 +161,7 @@ class ErrorSet:
         program = PieceProgram(rows, self.cells.support, self.norm)
         solution = program.solve(a, cell.interior, 0.0)
         assert isinstance(solution, Solution)  # nothing is out of an infinite reach
-        residual = solution.cut.steepness * FAR
-        return b + solution.bound + min(residual, TOUCHING), solution.point
+        return b + solution.bound + solution.cut.steepness * FAR, solution.point
 
     def _push(self, piece: int, point: Floats) -> Floats:
         """Move a boundary point towards the deepest point until its error is certain."""

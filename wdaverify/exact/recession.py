@@ -40,4 +40,4 @@ def escape(cells: CellComplex, pieces: Pieces, norm: GroundNorm) -> tuple[Ray | 
         if slope.lower > reached + 1e-12 * (1.0 + reached):
             reached = slope.lower
             best = Ray(cell.interior, slope.direction, slope.lower)
-    return best, bound if reached > 0 or bound > 1e-9 else 0.0
+    return best, bound

@@ -13,6 +13,7 @@ the radius for each sample. Zero-one: distances to the error set, then the merge
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -222,7 +223,8 @@ class ExactSolver:
                 pieces,
                 problem.points[samples],
                 self._programs,
-                lambda points, label=label: problem.evaluate(points, np.full(len(points), label)),  # type: ignore[misc]
+                partial(self._evaluate, label),
+                self._inside,
                 counts=self.counts,
                 limits=self.limits,
             )
@@ -240,6 +242,18 @@ class ExactSolver:
             self.atoms.add(search.witnesses.points[search.best(multiplier, reach)], samples)
         self.atoms.prune()
         self._lines.append((slopes, phi))
+
+    def _evaluate(self, label: int, points: Floats) -> Floats:
+        return self.problem.evaluate(points, np.full(len(points), label))
+
+    def _inside(self, _: int, point: Floats) -> Floats:
+        """Move a solution that violates the support by a rounding error towards its interior."""
+        support, centre = self.problem.support, self.cells[0].interior
+        for step in (0.0, *2.0 ** np.arange(-50.0, -28.0, 2.0)):
+            trial: Floats = point + step * (centre - point)
+            if support.contains(trial[None, :])[0]:
+                return trial
+        return point
 
     def _reach(self, samples: Integers) -> Floats:
         """Distance beyond which a sample leaves the bounding box of the support, ``(N,)``."""
