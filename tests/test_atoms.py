@@ -15,14 +15,18 @@ from wdaverify.problem import Problem
 from wdaverify.support import Box, Polytope
 
 
-def relu_line(points: list[float], order: float = 1, kink: float = 0.0, **options: object) -> Problem:
+def relu_line(
+    points: list[float], order: float = 1, kink: float = 0.0, **options: object
+) -> Problem:
     """Margin ``max(0, x − kink)`` for label 0 on the real line."""
     network = ReLUNetwork([[[1.0]], [[0.0], [1.0]]], [[-kink], [0.0, 0.0]])
     X, labels = np.array(points)[:, None], np.zeros(len(points), dtype=int)
     return Problem(network, X, labels, cost=TransportCost("linf", order), **options)
 
 
-def random_problem(seed: int, norm: str, order: float, count: int = 5, **options: object) -> Problem:
+def random_problem(
+    seed: int, norm: str, order: float, count: int = 5, **options: object
+) -> Problem:
     rng = np.random.default_rng(seed)
     sizes = (3, 4, 3)
     weights = [rng.normal(size=shape) for shape in zip(sizes[1:], sizes[:-1], strict=True)]
@@ -36,7 +40,9 @@ def scattered(problem: Problem, seed: int, count: int = 80) -> Atoms:
     owners = rng.integers(0, len(problem), size=count)
     scale = 10.0 ** rng.uniform(-2, 1, size=(count, 1))
     atoms = Atoms(problem)
-    atoms.add(problem.points[owners] + scale * rng.normal(size=(count, problem.network.features)), owners)
+    atoms.add(
+        problem.points[owners] + scale * rng.normal(size=(count, problem.network.features)), owners
+    )
     return atoms
 
 
@@ -44,7 +50,10 @@ def spent(distribution: Distribution, problem: Problem) -> Fraction:
     """Transport cost over the rationals, atom by atom."""
     costs = []
     for x, i in zip(distribution.points.tolist(), distribution.origin.tolist(), strict=True):
-        moves = [abs(Fraction(a) - Fraction(b)) for a, b in zip(x, problem.points[i].tolist(), strict=True)]
+        moves = [
+            abs(Fraction(a) - Fraction(b))
+            for a, b in zip(x, problem.points[i].tolist(), strict=True)
+        ]
         costs.append(sum(moves) if problem.cost.norm.name == "l1" else max(moves))
     if not problem.cost.finite:
         return max(costs)
@@ -226,7 +235,9 @@ def test_a_cheap_move_of_high_order_is_not_free():
 # escape ------------------------------------------------------------------------------------
 
 
-def escaping(point: float, kink: float = 0.0, base: float | None = None, **options: object) -> Atoms:
+def escaping(
+    point: float, kink: float = 0.0, base: float | None = None, **options: object
+) -> Atoms:
     """The relu line with the ray to the right."""
     problem = relu_line([point], kink=kink, **options)
     atoms = Atoms(problem)
@@ -260,9 +271,7 @@ def test_escape_keeps_the_exact_budget_where_data_are_far_from_zero(kink):
 
 def test_a_steeper_atom_is_bought_before_mass_escapes():
     """Margin ``max(0, 3 (x + 2)) up to x = −1``, then slope 1: the near gain comes first."""
-    network = ReLUNetwork(
-        [[[1.0], [1.0]], [[0.0, 0.0], [3.0, -2.0]]], [[2.0, 1.0], [0.0, 0.0]]
-    )
+    network = ReLUNetwork([[[1.0], [1.0]], [[0.0, 0.0], [3.0, -2.0]]], [[2.0, 1.0], [0.0, 0.0]])
     problem = Problem(network, [[-2.0]], [0], cost=TransportCost("linf", 1))
     atoms = Atoms(problem)
     atoms.add(np.array([[-1.0]]), np.array([0]))
@@ -277,9 +286,7 @@ def test_a_steeper_atom_is_bought_before_mass_escapes():
 
 def test_the_steepest_label_of_several_samples_escapes():
     """Label 0 grows to the right with slope 1, label 1 to the left with slope 2."""
-    network = ReLUNetwork(
-        [[[1.0], [-1.0]], [[0.0, 2.0], [1.0, 0.0]]], [[0.0, 0.0], [0.0, 0.0]]
-    )
+    network = ReLUNetwork([[[1.0], [-1.0]], [[0.0, 2.0], [1.0, 0.0]]], [[0.0, 0.0], [0.0, 0.0]])
     problem = Problem(network, [[-1.0], [1.0], [-3.0]], [0, 1, 0])
     atoms = Atoms(problem)
     atoms.rays[0] = Ray(np.array([0.0]), np.array([1.0]), 1.0)
@@ -321,7 +328,9 @@ def test_zero_one_decisions_near_the_boundary_are_those_of_the_rationals():
     points[:, 0] = (points[:, 1] + points[:, 2]) / 2
     labels = rng.integers(0, 2, size=300)
     problem = Problem(PERMUTED, points, labels, loss="zero-one")
-    truth = [float(exact_error(PERMUTED, x, y)) for x, y in zip(points, labels.tolist(), strict=True)]
+    truth = [
+        float(exact_error(PERMUTED, x, y)) for x, y in zip(points, labels.tolist(), strict=True)
+    ]
     assert certain_losses(problem, points, labels).tolist() == truth
     assert problem.evaluate(points, labels).tolist() != truth, "floating point never erred: no test"
 
@@ -338,4 +347,6 @@ def test_margins_carry_a_bound_on_their_error():
 def test_other_losses_are_evaluated_in_floating_point():
     problem = random_problem(10, "l2", 1)
     labels = problem.labels
-    assert certain_losses(problem, problem.points, labels).tolist() == problem.nominal_losses.tolist()
+    assert (
+        certain_losses(problem, problem.points, labels).tolist() == problem.nominal_losses.tolist()
+    )

@@ -25,7 +25,9 @@ def pairs(numbers: st.SearchStrategy[float], n: int = 3) -> st.SearchStrategy[np
 
 def exact_cost(cost: TransportCost, point: np.ndarray, origin: np.ndarray) -> Fraction:
     """The cost over the rationals; for l2 its square (its fourth power for order 2, …)."""
-    moves = [abs(Fraction(a) - Fraction(b)) for a, b in zip(point.tolist(), origin.tolist(), strict=True)]
+    moves = [
+        abs(Fraction(a) - Fraction(b)) for a, b in zip(point.tolist(), origin.tolist(), strict=True)
+    ]
     power = int(cost.order) if cost.finite else 1
     if cost.norm.name == "l2":
         return sum(m * m for m in moves) ** power
@@ -59,7 +61,10 @@ def test_the_plain_cost_does_fall_below_the_exact_one():
     cost = TransportCost("l1", 1)
     pairs_ = np.random.default_rng(0).normal(size=(2, 200, 3))
     plain = cost.of(pairs_[0] - pairs_[1])
-    below = [Fraction(c) < exact_cost(cost, *p) for c, p in zip(plain.tolist(), pairs_.swapaxes(0, 1), strict=True)]
+    below = [
+        Fraction(c) < exact_cost(cost, *p)
+        for c, p in zip(plain.tolist(), pairs_.swapaxes(0, 1), strict=True)
+    ]
     assert 20 < sum(below) < 180
 
 

@@ -130,7 +130,9 @@ def samples(draw: st.DrawFn) -> tuple[Floats, Floats, Floats, Floats]:
     table = st.lists(st.lists(COSTS, min_size=M, max_size=M), min_size=N, max_size=N)
     costs = np.array(draw(table))
     costs[:, 0] = 0.0
-    losses = np.array(draw(st.lists(st.lists(LOSSES, min_size=M, max_size=M), min_size=N, max_size=N)))
+    losses = np.array(
+        draw(st.lists(st.lists(LOSSES, min_size=M, max_size=M), min_size=N, max_size=N))
+    )
     weights = np.array(draw(st.lists(st.integers(0, 5), min_size=N, max_size=N)), dtype=float)
     assume(weights.any())
     rays = np.array(draw(st.lists(SLOPES, min_size=N, max_size=N)))
@@ -165,7 +167,9 @@ def test_the_merge_is_the_transport_program_at_every_corner(case):
     merged = merge(envelopes_of(costs, losses, rays), mu)
     for budget, value in zip(merged.budgets.tolist(), merged.values.tolist(), strict=True):
         ray = final_slope(mu, rays)
-        assert transport_program(losses, costs, mu, budget, ray=ray)[0] == pytest.approx(value, abs=1e-7)
+        assert transport_program(losses, costs, mu, budget, ray=ray)[0] == pytest.approx(
+            value, abs=1e-7
+        )
         assert merged.value(budget) == value
 
 

@@ -116,7 +116,9 @@ def test_rounding_errors_bound_the_true_error(scale, slope):
         values = [network.preactivations(x[None, :])[0], network.logits(x[None, :])[0]]
         exact = [value for z in exact_layers(network, x) for value in z]
         bound = np.concatenate([layer[k] for layer in bounds])
-        for value, truth, allowed in zip(np.concatenate(values).tolist(), exact, bound.tolist(), strict=True):
+        for value, truth, allowed in zip(
+            np.concatenate(values).tolist(), exact, bound.tolist(), strict=True
+        ):
             error = abs(Fraction(value) - truth)
             assert error <= allowed
             widest = max(widest, float(error))

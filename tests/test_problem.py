@@ -53,7 +53,11 @@ def test_the_nominal_risk_is_the_weighted_loss_of_the_samples():
 
 def test_defaults_and_names():
     question = problem()
-    assert (question.loss.name, question.cost, question.name) == ("margin", TransportCost(), "problem")
+    assert (question.loss.name, question.cost, question.name) == (
+        "margin",
+        TransportCost(),
+        "problem",
+    )
     assert question.support.describe() == "the whole space"
     assert len(question) == 3
     assert problem(loss=Hinge()).loss == problem(loss="hinge").loss

@@ -10,7 +10,7 @@ skip connections need it). Every activation pattern fixes the affine map of the 
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -64,7 +64,6 @@ class ReLUNetwork:
     weights: tuple[Floats, ...]
     biases: tuple[Floats, ...]
     slopes: tuple[Floats, ...]
-    digest: str = field(init=False, repr=False)
 
     def __init__(
         self,
@@ -86,7 +85,6 @@ class ReLUNetwork:
         object.__setattr__(self, "weights", W)
         object.__setattr__(self, "biases", b)
         object.__setattr__(self, "slopes", s)
-        object.__setattr__(self, "digest", _digest(W, b, s))
 
     @classmethod
     def from_torch(
@@ -109,6 +107,11 @@ class ReLUNetwork:
         from wdaverify.importers.torch_reader import read_module  # noqa: PLC0415  (torch is slow)
 
         return read_module(module, input_shape)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of shapes and values, in hexadecimal."""
+        return _digest(self.weights, self.biases, self.slopes)
 
     @property
     def features(self) -> int:

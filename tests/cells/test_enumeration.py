@@ -2,7 +2,6 @@
 
 import math
 import threading
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -32,13 +31,13 @@ def simplex(n: int) -> Polytope:
     return Polytope(np.vstack([-np.eye(n), np.ones(n)]), np.ones(n + 1))
 
 
-SUPPORTS = {
-    "space": lambda n: Box(),
-    "box": lambda n: Box(-1.0, 1.0),
-    "orthant": lambda n: Box(0.0, np.inf),
-    "simplex": simplex,
-    "half-space": lambda n: Polytope(np.ones((1, n)), np.ones(1)),
-}
+BOXES = {"space": Box(), "box": Box(-1.0, 1.0), "orthant": Box(0.0, np.inf)}
+SUPPORTS = (*BOXES, "simplex", "half-space")
+
+
+def support_named(name: str, n: int) -> Support:
+    polytopes = {"simplex": simplex(n), "half-space": Polytope(np.ones((1, n)), np.ones(1))}
+    return (BOXES | polytopes)[name]
 
 
 def found(cells: CellComplex) -> set[tuple[int, ...]]:
@@ -70,7 +69,9 @@ def points_of(support: Support, n: int, seed: int, count: int = 300) -> Floats:
 # known counts ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 6), (2, 3), (2, 8), (3, 4), (3, 6), (4, 5), (3, 2)])
+@pytest.mark.parametrize(
+    ("n", "m"), [(1, 1), (1, 6), (2, 3), (2, 8), (3, 4), (3, 6), (4, 5), (3, 2)]
+)
 def test_hyperplanes_in_general_position_cut_space_as_zaslavsky_says(n, m):
     cells = enumerate_cells(random_network((n, m, 2), seed=n + m))
     assert len(cells) == sum(math.comb(m, k) for k in range(n + 1))
@@ -114,12 +115,14 @@ def test_a_complex_of_one_cell_knows_whether_it_is_bounded(support):
 # the reference -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sizes", [(1, 5, 2), (2, 5, 2), (3, 4, 2), (4, 3, 2), (2, 3, 3, 2), (3, 3, 2, 2)])
-@pytest.mark.parametrize("support", list(SUPPORTS))
+@pytest.mark.parametrize(
+    "sizes", [(1, 5, 2), (2, 5, 2), (3, 4, 2), (4, 3, 2), (2, 3, 3, 2), (3, 3, 2, 2)]
+)
+@pytest.mark.parametrize("support", SUPPORTS)
 @given(seed=st.integers(0, 10**6))
 @settings(deadline=None, max_examples=6, derandomize=True)
 def test_patterns_are_those_of_the_exact_reference(sizes, support, seed):
-    network, where = random_network(sizes, seed), SUPPORTS[support](sizes[0])
+    network, where = random_network(sizes, seed), support_named(support, sizes[0])
     assert found(enumerate_cells(network, where)) == expected(network, where)
 
 
@@ -135,11 +138,11 @@ def test_the_reference_tells_other_supports_and_networks_apart():
     assert expected(network, Box()) != expected(other, Box())
 
 
-@pytest.mark.parametrize("support", list(SUPPORTS))
+@pytest.mark.parametrize("support", SUPPORTS)
 @given(seed=st.integers(0, 10**6))
 @FEW
 def test_the_pattern_of_every_point_is_found(support, seed):
-    network, where = random_network((3, 5, 3, 2), seed), SUPPORTS[support](3)
+    network, where = random_network((3, 5, 3, 2), seed), support_named(support, 3)
     cells = enumerate_cells(network, where)
     points = points_of(where, 3, seed)
     assert None not in cells.locate(points)
@@ -150,9 +153,9 @@ def test_the_pattern_of_every_point_is_found(support, seed):
 
 
 @pytest.mark.parametrize("sizes", [(2, 6, 2), (3, 4, 3, 2)])
-@pytest.mark.parametrize("support", list(SUPPORTS))
+@pytest.mark.parametrize("support", SUPPORTS)
 def test_interior_points_have_the_pattern_of_their_cell_exactly(sizes, support):
-    network, where = random_network(sizes, 5), SUPPORTS[support](sizes[0]).bind(sizes[0])
+    network, where = random_network(sizes, 5), support_named(support, sizes[0]).bind(sizes[0])
     for cell in enumerate_cells(network, where):
         assert exact_pattern(network, cell.interior) == cell.pattern.tolist()
         A, b = where.rows
@@ -160,10 +163,10 @@ def test_interior_points_have_the_pattern_of_their_cell_exactly(sizes, support):
 
 
 @pytest.mark.parametrize("sizes", [(2, 6, 2), (2, 4, 3, 2), (3, 4, 3, 2)])
-@pytest.mark.parametrize("support", list(SUPPORTS))
+@pytest.mark.parametrize("support", SUPPORTS)
 def test_half_spaces_describe_the_cell(sizes, support):
     """A point of the support satisfies them exactly if its own pattern is the cell's."""
-    network, where = random_network(sizes, 6), SUPPORTS[support](sizes[0])
+    network, where = random_network(sizes, 6), support_named(support, sizes[0])
     cells = enumerate_cells(network, where)
     points = points_of(where, sizes[0], 7)
     patterns = np.array([exact_pattern(network, x) for x in points])
@@ -172,9 +175,9 @@ def test_half_spaces_describe_the_cell(sizes, support):
         assert np.array_equal(cell.contains(points), own)
 
 
-@pytest.mark.parametrize("support", list(SUPPORTS))
+@pytest.mark.parametrize("support", SUPPORTS)
 def test_half_spaces_are_unit_rows_of_the_cuts(support):
-    cells = enumerate_cells(random_network((3, 4, 3, 2), 8), SUPPORTS[support](3))
+    cells = enumerate_cells(random_network((3, 4, 3, 2), 8), support_named(support, 3))
     for cell in cells:
         G, h = cell.half_spaces
         assert G.shape == (int(cell.cuts.sum()), 3)
@@ -198,7 +201,6 @@ def test_a_complex_is_a_sequence_that_finds_patterns():
     cells = enumerate_cells(network)
     assert cells.patterns.shape == (len(cells), 4)
     assert [cells.find(cell.pattern) for cell in cells] == list(range(len(cells)))
-    assert cells.find(~cells[0].pattern) is None or cells[0].pattern.size > 1
     assert [c.pattern.tolist() for c in cells[1:3]] == cells.patterns[1:3].tolist()
     assert "11 cells, the whole space" in repr(cells)
 
@@ -273,7 +275,9 @@ def test_the_work_can_be_stopped_from_outside():
             stop.set()
 
     with pytest.raises(LimitReached, match="interrupted"):
-        enumerate_cells(random_network((2, 4, 2), 10), limits=Limits(stop=stop), progress=stop_at_three)
+        enumerate_cells(
+            random_network((2, 4, 2), 10), limits=Limits(stop=stop), progress=stop_at_three
+        )
 
 
 def test_progress_counts_the_cells():
@@ -292,4 +296,3 @@ def test_exact_patterns_at_boundaries_count_zero_as_off():
     network = ReLUNetwork([[[0.1]], [[1.0], [0.0]]], [[-0.1], [0.0, 0.0]])
     assert exact_pattern(network, np.array([1.0])) == [False]
     assert exact_pattern(network, np.array([np.nextafter(1.0, 2.0)])) == [True]
-    assert Fraction(0.1) * 1 - Fraction(0.1) == 0

@@ -16,7 +16,11 @@ def program(c: object, A: object, b: object) -> Program:
     """``max c·x, A x <= b`` over the rationals."""
     n = len(c)
     matrix = np.asarray(A, dtype=float).reshape(-1, n)
-    return rationals(np.asarray(c, dtype=float)), rationals(matrix), rationals(np.asarray(b, dtype=float))
+    return (
+        rationals(np.asarray(c, dtype=float)),
+        rationals(matrix),
+        rationals(np.asarray(b, dtype=float)),
+    )
 
 
 def random_program(kind: str, seed: int) -> Program:
@@ -115,7 +119,9 @@ def test_klee_minty_cubes_are_solved(n):
     for i in range(n):
         A[i, :i] = [2.0 ** (i - j + 1) for j in range(i)]
     c = [2.0 ** (n - 1 - j) for j in range(n)]
-    optimum = exact_maximum(*program(c, np.vstack([A, -np.eye(n)]), [5.0 ** (k + 1) for k in range(n)] + [0] * n))
+    optimum = exact_maximum(
+        *program(c, np.vstack([A, -np.eye(n)]), [5.0 ** (k + 1) for k in range(n)] + [0] * n)
+    )
     assert optimum is not None
     assert optimum.value == 5**n
 

@@ -18,7 +18,7 @@ def simplex_program() -> LinearProgram:
 
 
 def residuals(c: Floats, A: Floats, b: Floats, box: float, answer: Answer) -> Floats:
-    """Violations of primal and dual feasibility and the gap, for ``max c·x, A x <= b, |x| <= box``."""
+    """Violations and gap of an answer to ``max c·x, A x <= b, |x| <= box``."""
     x, y = answer.point, answer.multipliers
     reduced = c - A.T @ y
     bound = b @ y + box * np.abs(reduced).sum()

@@ -16,9 +16,8 @@ from wdaverify.tolerances import ROUNDING
 
 __all__ = ["Region", "region_of"]
 
-SWEEPS = 100
-"""How often a point is projected onto the half-space that it violates most."""
-
+SWEEPS = 60
+"""How often at most points are projected onto the half-spaces that they violate most."""
 
 SHORT = 2.0**-48
 """How far before a row a pulled-back point stops, relative to its slack at the origin."""
@@ -93,6 +92,8 @@ class PolytopeRegion(Region):
         x = origins + self.steps.project(points - origins, reaches)
         for _ in range(SWEEPS if len(self._bound) else 0):
             worst = (x @ self._unit.T - self._height).max(dim=1)
+            if not bool((worst.values > 0).any()):
+                break
             x = x - worst.values.clamp(min=0.0)[:, None] * self._unit[worst.indices]
         moves = x - origins
         length = self.steps.length(moves)
