@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         UnsupportedError,
         WDAVerifyError,
     )
+    from wdaverify.exact.answer import ExactValue
     from wdaverify.exact.curve import ValueCurve, value_curve
     from wdaverify.exact.solve import solve
-    from wdaverify.exact.value import ExactValue
     from wdaverify.limits import Limits
     from wdaverify.network import ReLUNetwork
     from wdaverify.problem import Problem
@@ -43,7 +43,7 @@ _HOME = {
     "CellComplex": "cells.complex",
     "Distribution": "atoms",
     "EnumerationError": "errors",
-    "ExactValue": "exact.value",
+    "ExactValue": "exact.answer",
     "LimitReached": "errors",
     "Limits": "limits",
     "LowerBound": "bounds.attack",

@@ -13,8 +13,9 @@ from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
 from wdaverify.bounds.certificate import Certificate, certificates
 from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
+from wdaverify.exact.answer import ExactValue, check_supported
 from wdaverify.exact.solve import check_radius, choose_engine
-from wdaverify.exact.value import ExactSolver, ExactValue, check_supported
+from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, ORDER, scale

@@ -11,7 +11,6 @@ from wdaverify import Box, Polytope, ReLUNetwork, enumerate_cells
 from wdaverify.convex.highs import Answer, Status
 from wdaverify.exact.cuts import Cut, CutPool, penalised
 from wdaverify.exact.pieces import distance_pieces, loss_pieces
-from wdaverify.exact.program import PieceProgram
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.limits import Limits
 from wdaverify.loss import Hinge, Margin

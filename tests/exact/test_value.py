@@ -12,7 +12,8 @@ from reference.transport import Distribution, move_lengths, wasserstein_cost
 
 from wdaverify import Box, Polytope, Problem, ReLUNetwork, TransportCost, enumerate_cells, solve
 from wdaverify.errors import ProblemError, UnsupportedError
-from wdaverify.exact.value import ExactSolver, ExactValue
+from wdaverify.exact.answer import ExactValue
+from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 
 EXACT = 1e-7

@@ -13,9 +13,10 @@ from wdaverify.cli import options
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import exact_row, figure, gap, plain_table
 from wdaverify.errors import LimitReached, ProblemError
+from wdaverify.exact.answer import check_supported
 from wdaverify.exact.curve import value_curve
 from wdaverify.exact.solve import choose_engine
-from wdaverify.exact.value import ExactSolver, check_supported
+from wdaverify.exact.value import ExactSolver
 from wdaverify.loss import ZeroOne
 from wdaverify.storage import write_arrays
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wdaverify.exact.value import ExactValue
+from wdaverify.exact.answer import ExactValue
 from wdaverify.verification import Sandwich
 
 __all__ = ["exact_row", "figure", "gap", "plain_table", "sandwich_table", "summary"]

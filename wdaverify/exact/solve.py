@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.errors import ProblemError, UnsupportedError
-from wdaverify.exact.value import ExactSolver, ExactValue, check_supported
+from wdaverify.exact.answer import ExactValue, check_supported
+from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT

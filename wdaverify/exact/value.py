@@ -12,90 +12,30 @@ the radius for each sample. Zero-one: distances to the error set, then the merge
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.atoms import Atoms, Distribution
+from wdaverify.atoms import Atoms
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.frame import bounding_box
 from wdaverify.envelope import Envelope, Merge, majorant, merge, minorant
-from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.errors import LimitReached
+from wdaverify.exact.answer import ExactValue, check_supported
 from wdaverify.exact.distances import Distances, ErrorSet
 from wdaverify.exact.pieces import loss_pieces
 from wdaverify.exact.recession import escape
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.limits import Limits
-from wdaverify.loss import Hinge, Margin, ZeroOne
+from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
 
-__all__ = ["ExactSolver", "ExactValue", "check_supported"]
+__all__ = ["ExactSolver"]
 
 ROUNDS = 200
 """Multipliers tried for one radius before the bracket is returned as it is."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ExactValue:
-    """A worst-case value as a bracket, with the evidence of its lower end.
-
-    Attributes
-    ----------
-    lower
-        Risk of :attr:`worst_case`, an explicit distribution within the radius.
-    upper
-        Dual bound.
-    multiplier
-        Right-hand slope of the value in the budget ``radius ** order``; ``None`` for order
-        infinity.
-    attained
-        Whether the supremum is attained, ``None`` where the bracket is too wide to know.
-    """
-
-    radius: float
-    lower: float
-    upper: float
-    multiplier: float | None
-    worst_case: Distribution
-    attained: bool | None
-    tolerance: float = EXACT
-
-    @property
-    def gap(self) -> float:
-        """``upper − lower``."""
-        return self.upper - self.lower
-
-    @property
-    def status(self) -> str:
-        """``exact`` where the gap is within the tolerance, else ``bracket``."""
-        close = self.gap <= self.tolerance * scale(self.lower, self.upper)
-        return "exact" if close else "bracket"
-
-
-def check_supported(problem: Problem) -> None:
-    """Raise unless the exact engine answers this question.
-
-    Raises
-    ------
-    UnsupportedError
-        Names the loss, norm, order or option that is not covered, and what is.
-    """
-    loss, cost = problem.loss, problem.cost
-    if not isinstance(loss, Margin | Hinge | ZeroOne):
-        raise UnsupportedError(
-            f"loss: exact values cover margin, hinge and zero-one, found {loss.name}"
-        )
-    if not cost.norm.polyhedral:
-        raise UnsupportedError(f"norm: exact values cover l1 and linf, found {cost.norm.name}")
-    if cost.label_cost is not None:
-        raise UnsupportedError("label_cost: exact values do not cover label moves yet")
-    if not isinstance(loss, ZeroOne) and cost.finite and cost.order != 1:
-        raise UnsupportedError(
-            f"order: exact values of {loss.name} cover 1 and inf, found {cost.order:g}"
-        )
 
 
 class ExactSolver:
