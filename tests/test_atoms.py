@@ -223,6 +223,18 @@ def test_a_certified_error_counts_although_its_rounding_evaluates_otherwise():
     assert atoms.value(0.5) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("order", [1, 2, math.inf])
+@pytest.mark.parametrize("distances", [[1.0], [2.0, 1.0], [1.0, 2.0], [1.0, 1.5, 2.0, 0.75]])
+def test_each_certified_error_is_charged_its_own_distance(distances, order):
+    problem = relu_line([0.0], order, loss="zero-one")
+    problem = problem.replace(network=ReLUNetwork([[[0.0], [1.0]]], [[0.0, -0.5]]))
+    atoms = Atoms(problem)
+    for distance in distances:
+        atoms.add_certified(np.array([distance]), 0, distance)
+    assert atoms.value(1.0) == 1.0
+    assert atoms.distribution(1.0).risk(problem) == pytest.approx(1.0)
+
+
 def test_a_cheap_move_of_high_order_is_not_free():
     """At radius 1e-8 a move of length 1e-7 is out of reach, also when ``1e-7 ** 50`` underflows."""
     problem = relu_line([0.0], 50, loss="zero-one")

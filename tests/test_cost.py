@@ -68,19 +68,13 @@ def test_the_plain_cost_does_fall_below_the_exact_one():
     assert 20 < sum(below) < 180
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", [1, math.inf])
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 @given(pair=pairs(DYADIC))
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(deadline=None, max_examples=60, derandomize=True)
 def test_a_charge_equals_the_cost_where_nothing_rounds(norm, order, pair):
     cost = TransportCost(norm, order)
     assert Fraction(float(cost.charge(pair[:1], pair[1:])[0])) == exact_cost(cost, *pair)
-
-
-@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
-def test_a_charge_of_a_scalar_move_is_exact(norm):
-    cost = TransportCost(norm, 1)
-    assert cost.charge(np.array([[0.75]]), np.array([[-0.5]])).tolist() == [1.25]
 
 
 def test_staying_costs_nothing():

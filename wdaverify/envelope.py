@@ -17,13 +17,17 @@ attack), supporting lines give outer ones (the dual), Lipschitz rays give the ce
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 
 __all__ = ["Allocation", "Envelope", "Escape", "Merge", "Share", "majorant", "merge", "minorant"]
+
+
+ALMOST: Final = 1.0 - 1e-12
+"""A segment as steep as a ray, up to rounding, goes before it: there the supremum is attained."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +86,7 @@ def majorant(
         while len(hull) >= 2 and _below(costs, losses, hull[-2], hull[-1], k):
             hull.pop()
         hull.append(k)
-    while len(hull) >= 2 and (
-        losses[hull[-1]] - losses[hull[-2]] < slope * (costs[hull[-1]] - costs[hull[-2]])
-    ):
+    while len(hull) >= 2 and _slope(costs, losses, hull[-2], hull[-1]) < slope * ALMOST:
         hull.pop()
     return Envelope(costs[hull], losses[hull], atoms[hull], slope, ray)
 
@@ -95,8 +97,11 @@ def _below(costs: Floats, losses: Floats, a: int, b: int, c: int) -> bool:
     Decided by the slopes that :func:`merge` sorts by, so that rounding cannot reverse two
     segments of one sample there.
     """
-    left = (losses[b] - losses[a]) / (costs[b] - costs[a])
-    return bool(left <= (losses[c] - losses[b]) / (costs[c] - costs[b]))
+    return _slope(costs, losses, a, b) <= _slope(costs, losses, b, c)
+
+
+def _slope(costs: Floats, losses: Floats, a: int, b: int) -> float:
+    return float((losses[b] - losses[a]) / (costs[b] - costs[a]))
 
 
 def minorant(intercepts: Floats, slopes: Floats) -> Envelope:
@@ -239,7 +244,7 @@ def merge(envelopes: Sequence[Envelope], probabilities: Floats) -> Merge:
     gains = np.concatenate([np.diff(envelopes[i].losses) for i in active])
     slopes = gains / spans
     order = np.lexsort((starts, samples, -slopes))
-    order = order[slopes[order] >= final]
+    order = order[slopes[order] >= final * ALMOST]
     nominal = sum(float(probabilities[i] * envelopes[i].losses[0]) for i in active)
     return Merge(
         probabilities,

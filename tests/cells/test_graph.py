@@ -1,6 +1,8 @@
 """Facets and the adjacency graph: known counts, connectedness, thin cells."""
 
 import math
+from fractions import Fraction
+from itertools import combinations
 
 import networkx as nx
 import numpy as np
@@ -60,6 +62,41 @@ def test_a_grid_of_axis_parallel_lines():
     graph = enumerate_cells(network, Box(-1.0, 1.0)).graph
     assert sorted(degree for _, degree in graph.degree) == [2, 2, 2, 2, 3, 3, 3, 3, 4]
     assert graph.number_of_edges() == 12
+
+
+def same_hyperplane(row: list[float], other: list[float]) -> bool:
+    """Whether ``(w, b)`` and ``(v, c)`` are proportional, over the rationals."""
+    u, v = ([Fraction(value) for value in values] for values in (row, other))
+    return all(a * d == b * c for a, b in zip(u, v, strict=True) for c, d in zip(u, v, strict=True))
+
+
+def separated_by_one_hyperplane(cells: CellComplex) -> set[frozenset[int]]:
+    """Pairs of cells of one layer whose signs differ in the copies of one hyperplane only."""
+    W, b = cells.network.weights[0], cells.network.biases[0]
+    rows = np.column_stack([W, b]).tolist()
+    pairs = set()
+    for i, j in combinations(range(len(cells)), 2):
+        changed = np.flatnonzero(cells[i].pattern != cells[j].pattern).tolist()
+        if all(same_hyperplane(rows[changed[0]], rows[k]) for k in changed):
+            pairs.add(frozenset((i, j)))
+    return pairs
+
+
+def edges(cells: CellComplex) -> set[frozenset[int]]:
+    return {frozenset(edge) for edge in cells.graph.edges}
+
+
+@pytest.mark.parametrize("support", [Box(), Box(-1.0, 1.0), Box(0.0, np.inf)])
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (2, 6), (3, 5)])
+@given(seed=st.integers(0, 10**6), grain=st.sampled_from([1, 2, 4, 2**20]))
+@settings(deadline=None, max_examples=8, derandomize=True)
+def test_neighbours_in_an_arrangement_are_separated_by_one_hyperplane(support, n, m, seed, grain):
+    """Coarse weights: parallel, repeated and concurrent hyperplanes, some on the walls."""
+    rng = np.random.default_rng(seed)
+    W, b = np.round(grain * rng.normal(size=(m, n))) / grain, np.round(grain * rng.normal(size=m))
+    W[0], b[0] = -2 * W[1], -2 * b[1]
+    cells = enumerate_cells(one_layer(W.tolist(), (b / grain).tolist()), support)
+    assert edges(cells) == separated_by_one_hyperplane(cells)
 
 
 @pytest.mark.parametrize("sizes", [(1, 4, 3, 2), (2, 4, 3, 2), (3, 4, 2), (2, 3, 3, 3, 2)])
@@ -147,7 +184,7 @@ def test_a_thin_strip_lies_between_its_neighbours(width, support):
     """x = 0 and x = −width: a path of three cells, whatever the width."""
     cells = enumerate_cells(one_layer([[1.0, 0.0], [1.0, 0.0]], [0.0, width]), support)
     right, strip, left = (cells.find(np.array(p, dtype=bool)) for p in ([1, 1], [0, 1], [0, 0]))
-    assert {frozenset(edge) for edge in cells.graph.edges} == {
+    assert edges(cells) == {
         frozenset((right, strip)),
         frozenset((strip, left)),
     }

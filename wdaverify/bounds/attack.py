@@ -135,7 +135,8 @@ def attack(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
     --------
     >>> from wdaverify.network import ReLUNetwork
     >>> affine = ReLUNetwork([[[0.0, 0.0], [2.0, 1.0]]], [[0.0, -1.0]])
-    >>> attack(Problem(affine, [[0.0, 0.0]], [0]), radius=0.5).value
+    >>> bound = attack(Problem(affine, [[0.0, 0.0]], [0]), radius=0.5)
+    >>> round(bound.value, 9)  # -1 + 0.5 (2 + 1)
     0.5
     """
     options = AttackOptions(

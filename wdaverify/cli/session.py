@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
 from wdaverify.limits import Limits
@@ -79,7 +80,7 @@ class Session:
 
     def note(self, text: str) -> None:
         """Print a remark, dimmed."""
-        self.print(f"[dim]{text}[/dim]")
+        self.print(Text(text, style="dim"))
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
@@ -100,6 +101,8 @@ class Session:
             with bar:
                 task = bar.add_task("starting")
                 yield lambda stage, value: bar.update(task, description=_phrase(stage, value))
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{self.stored.path}: {error}") from None
         finally:
             signal.signal(signal.SIGINT, previous)
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wdaverify.exact.answer import ExactValue
+from wdaverify.problem import Problem
 from wdaverify.verification import Sandwich
 
 __all__ = ["exact_row", "figure", "gap", "plain_table", "sandwich_table", "summary"]
@@ -64,12 +65,16 @@ def _status(status: str, attained: bool | None) -> Text:  # noqa: FBT001
 def _question(result: Sandwich) -> str:
     problem = result.problem
     words = (
-        f"{problem.cost.describe()} · {problem.support.describe()} · {len(problem)} samples · "
+        f"{problem.cost.describe()} · {problem.support.describe()} · {_samples(problem)} · "
         f"nominal risk {figure(result.nominal)}"
     )
     if any(row.attained is False for row in result.rows):
         words += "\n* approached, not attained: mass wants to travel ever farther"
     return words
+
+
+def _samples(problem: Problem) -> str:
+    return f"{len(problem)} sample" + ("s" if len(problem) > 1 else "")
 
 
 def summary(result: Sandwich) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.cells.complex import Cell, CellComplex
+from wdaverify.envelope import Envelope, majorant
 from wdaverify.evaluation import certain_losses
 from wdaverify.exact.nearest import Nearest, exact_nearest
 from wdaverify.exact.pieces import Pieces, distance_pieces
@@ -26,7 +27,7 @@ from wdaverify.network import AffineMap
 from wdaverify.problem import Problem
 from wdaverify.rational import ExactNetwork, Rationals, rationals
 
-__all__ = ["Distances", "ErrorSet"]
+__all__ = ["Distances", "ErrorSet", "step_envelopes"]
 
 DEPTH = 1.0
 """How deep (in margin) a point of an unbounded piece is looked for."""
@@ -62,6 +63,24 @@ class Distances:
     upper: Floats
     witnesses: Floats
     certified: Bools
+
+
+def step_envelopes(distances: Distances, wrong: Floats, order: float) -> list[Envelope]:
+    """Return outer envelopes of the zero-one loss: 1 from the lower bound of the distance on.
+
+    Parameters
+    ----------
+    wrong
+        Loss of each sample where it is, ``(N,)``.
+    """
+    envelopes = []
+    for loss, distance in zip(wrong, distances.lower, strict=True):
+        if loss or not np.isfinite(distance):
+            envelopes.append(majorant(np.zeros(1), np.array([loss])))
+        else:
+            costs = np.array([0.0, distance**order])
+            envelopes.append(majorant(costs, np.array([float(distance <= 0), 1.0])))
+    return envelopes
 
 
 class ErrorSet:

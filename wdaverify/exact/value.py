@@ -20,12 +20,12 @@ from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.frame import bounding_box
-from wdaverify.envelope import Envelope, Merge, majorant, merge, minorant
+from wdaverify.envelope import Merge, merge, minorant
 from wdaverify.errors import LimitReached
 from wdaverify.exact.answer import ExactValue, check_supported
-from wdaverify.exact.distances import Distances, ErrorSet
+from wdaverify.exact.distances import Distances, ErrorSet, step_envelopes
 from wdaverify.exact.pieces import loss_pieces
-from wdaverify.exact.recession import escape
+from wdaverify.exact.recession import Escape, Tail, escape, tail_points
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
@@ -79,6 +79,7 @@ class ExactSolver:
         self._distances: Distances | None = None
         self._error_sets: dict[int, ErrorSet] = {}
         self._suprema: dict[int, LabelSupremum] = {}
+        self._escapes: dict[int, Escape] = {}
         self.floor = 0.0
         self._lines: list[tuple[Floats, Floats]] = []
         if not isinstance(problem.loss, ZeroOne):
@@ -139,7 +140,9 @@ class ExactSolver:
         """Merge the outer envelopes that the suprema so far allow (finite order)."""
         probabilities = self.problem.probabilities
         if isinstance(self.problem.loss, ZeroOne):
-            return merge(self._zero_one_envelopes(), probabilities)
+            wrong = self.atoms.losses[: len(self.problem)]
+            envelopes = step_envelopes(self.distances(), wrong, self.problem.cost.order)
+            return merge(envelopes, probabilities)
         envelopes = [
             minorant(np.array([phi[i] for _, phi in self._lines]),
                      np.array([slope[i] for slope, _ in self._lines]))
@@ -155,10 +158,10 @@ class ExactSolver:
             pieces = loss_pieces(self.cells, problem.loss, label)
             steepest[samples] = norm.dual_length(pieces.gradients).max()
             if problem.cost.order == 1:
-                ray, slope = escape(self.cells, pieces, norm)
-                self.floor = max(self.floor, slope * (1.0 + 1e-12))
-                if ray is not None:
-                    self.atoms.rays[label] = ray
+                found = self._escapes[label] = escape(self.cells, pieces, norm)
+                self.floor = max(self.floor, found.bound * (1.0 + 1e-12))
+                if found.ray is not None:
+                    self.atoms.rays[label] = found.ray
             self._suprema[label] = LabelSupremum(
                 pieces,
                 problem.points[samples],
@@ -216,7 +219,25 @@ class ExactSolver:
                 break
             self.price(multiplier)
             tried.append(multiplier)
+        self._shorten(radius)
         return min(self._dual(radius), self.outer().value(radius))
+
+    def _shorten(self, radius: float) -> None:
+        """Replace escaping mass by mass at finite distance where the supremum is attained."""
+        if self.atoms.merge().allocate(radius).escape is None:
+            return
+        envelopes = self.atoms.envelopes()
+        for i in self.problem.active.tolist():
+            self.limits.check("solving sub-problems")
+            label = int(self.problem.labels[i])
+            last, mass = envelopes[i], float(self.problem.probabilities[i])
+            intercept = float(last.losses[-1] - last.slope * last.costs[-1])
+            tail = Tail(self.floor, intercept, 2.0 * radius / mass)
+            pieces, x = self._suprema[label].pieces, self.problem.points[i]
+            points = tail_points(self._escapes[label], pieces, self._programs, x, tail)
+            self.atoms.add(points, np.full(len(points), i))
+            if len(points) and self.atoms.merge().allocate(radius).escape is None:
+                return
 
     def _dual(self, radius: float) -> float:
         """Best of the upper bounds ``λε + Σ μ_i φ_i(λ)``."""
@@ -263,19 +284,6 @@ class ExactSolver:
             else:
                 self.atoms.add_certified(point.astype(np.float64), i, radius)
         return float(self.problem.probabilities @ flips)
-
-    def _zero_one_envelopes(self) -> list[Envelope]:
-        """Outer envelopes: 0 until nothing, 1 from the lower bound of the distance on."""
-        distances, order = self.distances(), self.problem.cost.order
-        errs = self.atoms.losses[: len(self.problem)]
-        envelopes = []
-        for wrong, distance in zip(errs, distances.lower, strict=True):
-            if wrong or not np.isfinite(distance):
-                envelopes.append(majorant(np.zeros(1), np.array([wrong])))
-            else:
-                costs = np.array([0.0, distance**order])
-                envelopes.append(majorant(costs, np.array([float(distance <= 0), 1.0])))
-        return envelopes
 
     def _fallback(self, radius: float) -> float:
         """Return an upper bound that needs nothing further."""
