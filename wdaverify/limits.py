@@ -38,6 +38,14 @@ class Limits:
         """Seconds since the limits were made."""
         return time.monotonic() - self.start
 
+    def reached(self, doing: str) -> LimitReached | None:
+        """Return the limit that is exceeded, if one is."""
+        try:
+            self.check(doing)
+        except LimitReached as error:
+            return error
+        return None
+
     def check(self, doing: str, cells: int = 0) -> None:
         """Raise when a limit is exceeded.
 
@@ -51,7 +59,8 @@ class Limits:
         if cells > self.cells:
             raise LimitReached(f"{doing}: more than {self.cells:.0f} cells, the limit")
         if self.elapsed > self.seconds:
-            raise LimitReached(f"{doing}: time limit of {self.seconds:g} s, {cells} cells so far")
+            found = f", {cells} cells so far" if cells else ""
+            raise LimitReached(f"{doing}: time limit of {self.seconds:g} s{found}")
         if self.gigabytes < float("inf") and _peak_gigabytes() > self.gigabytes:
             raise LimitReached(f"{doing}: memory limit of {self.gigabytes:g} GB")
 

@@ -11,7 +11,7 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 
-__all__ = ["Bases", "hopeful", "leaders", "wanted"]
+__all__ = ["Bases", "leaders", "wanted"]
 
 ASIDE = 1e-6
 """How far beside the multiplier, relatively, the two ends of a split are asked for."""
@@ -40,15 +40,6 @@ def wanted(atoms: Atoms, radii: tuple[float, ...]) -> Bases:
         return _within(atoms, radii)
     prices = _prices(atoms, radii)
     return _at(atoms, np.concatenate([prices * (1.0 - ASIDE), prices * (1.0 + ASIDE)]))
-
-
-def hopeful(atoms: Atoms, radii: tuple[float, ...]) -> Bases:
-    """Return what is wanted at half the price, by samples that then want to move at all."""
-    if not atoms.problem.cost.finite:
-        return _within(atoms, radii)
-    bases = _at(atoms, _prices(atoms, radii) / 2.0)
-    moving = bases.reaches > 0
-    return Bases(bases.points[moving], bases.owners[moving], bases.reaches[moving])
 
 
 def _prices(atoms: Atoms, radii: tuple[float, ...]) -> Floats:

@@ -6,7 +6,6 @@ r"""An attack as stages that share one table of atoms.
    :math:`\ell - \lambda s`; walkers with slightly smaller and larger reaches look for a better
    one, closer and closer (order infinity: from the worst point within the radius, in ever smaller
    steps, and from random ones). A zero-one loss needs none: its flips are shortened when harvested.
-4. *Restart* (``a3-wda``): samples that could still pay off start near directions that proved good.
 """
 
 import math
@@ -16,11 +15,11 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.ascent import ITSELF, Pace, Walkers
-from wdaverify.bounds.bases import Bases, hopeful, wanted
+from wdaverify.bounds.bases import Bases, wanted
 from wdaverify.bounds.harvest import harvest_for
 from wdaverify.bounds.ladder import reaches_of
 from wdaverify.bounds.launcher import Launcher
-from wdaverify.bounds.options import AttackOptions
+from wdaverify.bounds.options import AttackOptions, top_classes
 from wdaverify.bounds.sharing import shared_points
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
@@ -35,9 +34,6 @@ PATIENCE, SETTLED = 8, 1e-9
 
 CROWDED = 8
 """Order infinity has one reach for each radius, and so many times more random starts there."""
-
-RESTARTS = 4
-"""Walkers of each hopeful sample in a restart."""
 
 SIDES, STARTS = 2, 3
 """Walkers around a point in a refinement: reaches on two sides, from three places each."""
@@ -62,7 +58,7 @@ class Campaign:
         self.options, self.recipe = options, options.recipe
         self._finite = problem.cost.finite
         self._rounds = 0 if isinstance(problem.loss, ZeroOne) else self.recipe.rounds
-        self._targets = self.recipe.targets(problem, options.top_k)
+        self._targets = top_classes(problem, options.top_k)
         self._reaches = reaches_of(problem, self.radii, self.recipe.kappas)
         self._harvest = harvest_for(Atoms(problem), self.radii)
         self._launcher = Launcher(problem, options, self._harvest, self._planned())
@@ -84,12 +80,9 @@ class Campaign:
             return
         try:
             self.climb()
-            for loop in range(1 + self.recipe.loops):
-                if loop:
-                    self.restart()
-                if self.recipe.rounds:
-                    self.share()
-                    self.refine()
+            if self.recipe.rounds:
+                self.share()
+                self.refine()
         finally:
             self._harvest.finish()
 
@@ -124,23 +117,6 @@ class Campaign:
             before, values = values, self._values()
             if k >= PATIENCE and np.allclose(before, values, rtol=SETTLED, atol=SETTLED):
                 break
-
-    def restart(self) -> None:
-        """Start again where half the price would buy something, near good directions."""
-        bases = hopeful(self.atoms, self.radii)
-
-        def build(rows: Integers) -> Walkers:
-            base = rows // RESTARTS
-            owners, reaches = bases.owners[base], bases.reaches[base]
-            origins = self.problem.points[owners]
-            moves = bases.points[base] - origins
-            length = self.problem.cost.norm.length(moves)[:, None]
-            direction = moves / np.where(length > 0, length, 1.0) + self._launcher.noise(len(rows))
-            starts = origins + 0.5 * reaches[:, None] * direction
-            return self._launcher.walkers(owners, ITSELF, starts, reaches)
-
-        pace = Pace(self.options.steps, jumps=0, first=0.5)
-        self._launcher.launch(RESTARTS * len(bases.owners), build, pace)
 
     def _look_around(self, bases: Bases, window: float) -> None:
         """Finite order: reaches a little smaller and larger, from sample, point and anywhere.
@@ -197,8 +173,7 @@ class Campaign:
         """Largest number of walkers that may be sent out."""
         points = len(self.problem.active) * len(self.radii)
         around = points * (2 * SIDES * STARTS if self._finite else SIDES + 1)
-        loops = (1 + self.recipe.loops) * self._rounds * around
-        return math.prod(self._shape()) + loops + self.recipe.loops * RESTARTS * points
+        return math.prod(self._shape()) + self._rounds * around
 
     def _steps(self) -> int:
         return max(5, self.options.steps // 2)

@@ -13,7 +13,7 @@ from wdaverify.limits import Limits
 from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
 from wdaverify.problem import Problem
 
-__all__ = ["METHODS", "AttackOptions", "Method", "Progress", "method_named"]
+__all__ = ["METHODS", "AttackOptions", "Method", "Progress", "method_named", "top_classes"]
 
 Progress = Callable[[int, int], None]
 """Told how many of how many walkers are done."""
@@ -30,13 +30,8 @@ def top_classes(problem: Problem, top_k: int) -> Integers:
     count = min(top_k, problem.network.classes - 1)
     classes = np.argsort(-logits, axis=1, kind="stable")[:, :count]
     if isinstance(problem.loss, CrossEntropy | DLR | TruncatedDLR):
-        return np.concatenate([classes, itself(problem, top_k)], axis=1)
+        return np.concatenate([classes, np.full((N, 1), ITSELF)], axis=1)
     return classes
-
-
-def itself(problem: Problem, top_k: int) -> Integers:  # noqa: ARG001  (one of two rules)
-    """Climb the loss, whose steepest wrong class may change on the way: ``(N, 1)``."""
-    return np.full((len(problem), 1), ITSELF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +40,18 @@ class Method:
 
     Parameters
     ----------
-    targets
-        From a problem and ``top_k``: which classes each sample climbs towards, ``(N, C)``.
     kappas
         Ladder of ``κ``; ``None``: distances over the whole support.
     rounds
         How often at most the reaches around the best atoms are refined.
-    loops
-        How often hopeful samples start again, near directions that proved good.
     """
 
-    targets: Callable[[Problem, int], Integers] = top_classes
     kappas: tuple[float, ...] | None = None
     rounds: int = 20
-    loops: int = 0
 
 
 METHODS: Final[dict[str, Method]] = {
     "wda": Method(),
-    "wda++": Method(targets=itself),
-    "a3-wda": Method(loops=3),
     "point-wise": Method(kappas=(1.0,)),
 }
 
@@ -140,4 +127,4 @@ class AttackOptions:
         kappas = method.kappas if self.kappas is None else tuple(self.kappas)
         if kappas is None:
             return method
-        return Method(method.targets, kappas, rounds=0, loops=0)
+        return Method(kappas, rounds=0)

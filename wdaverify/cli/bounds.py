@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from wdaverify.bounds.asymptotic import asymptotic_slope
 from wdaverify.bounds.certificate import CERTIFICATES, certificates
@@ -20,9 +19,7 @@ __all__ = ["attack", "certify"]
 @click.command(epilog="Example: wdaverify attack problems/moons --radius 0.05 --seed 1")
 @options.problem
 @options.question
-@click.option(
-    "--method", default="wda", show_default=True, help="wda, wda++, a3-wda, point-wise or all."
-)
+@click.option("--method", default="wda", show_default=True, help="wda, point-wise or all.")
 @click.option(
     "--kappa",
     type=click.FloatRange(min=1),
@@ -49,7 +46,6 @@ def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
     sampling = {name: given[name] for name in ("seed", "device", "steps", "top_k")}
     methods = list(METHODS) if method == "all" else [method]
     rows: list[dict[str, Any]] = []
-    flips = np.full(len(session.problem), np.inf)
     with session.progress() as progress:
         for name in methods:
             atoms = attack_points(
@@ -65,8 +61,8 @@ def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
                 {"radius": r, "method": name, "value": atoms.distribution(r).risk(session.problem)}
                 for r in session.stored.radii
             ]
-            found = flip_distances(session.problem, method=name, limits=session.limits, **sampling)
-            flips = np.minimum(flips, found)
+        flips = flip_distances(session.problem, limits=session.limits, **sampling)
+        stopped = session.limits.reached("attacking")
     shown = [[f"{row['radius']:g}", row["method"], figure(row["value"])] for row in rows]
     title = f"{session.problem.name}: lower bounds by attack"
     session.print(plain_table(title, ["radius ε", "method", "lower bound"], shown))
@@ -79,6 +75,7 @@ def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
             "distances": distances,
         }
     )
+    session.finish(stopped)
 
 
 @click.command(epilog="Example: wdaverify certify problems/iris --method layer-product")

@@ -119,7 +119,7 @@ def _refine(
     tried = {solver.floor}
     for _ in range(ROUNDS):
         inner, outer = solver.atoms.merge(), solver.outer()
-        budgets = np.unique(np.concatenate([inner.budgets, outer.budgets]))
+        budgets = _corners(inner, outer)
         gaps = np.array([outer.value(b) - inner.value(b) for b in budgets])
         allowed = tolerance * np.array([scale(inner.value(b)) for b in budgets])
         if progress is not None:
@@ -142,8 +142,15 @@ def _untried(inner: Merge, budgets: Floats, order: Integers, tried: set[float]) 
     return None
 
 
-def _from_merges(inner: Merge, outer: Merge, order: float) -> ValueCurve:
+def _corners(inner: Merge, outer: Merge) -> Floats:
+    """Budgets of all corners, those that differ by rounding alone named once."""
     budgets = np.unique(np.concatenate([inner.budgets, outer.budgets]))
+    apart = np.diff(budgets) > 1e-13 * budgets[-1]
+    return budgets[np.append([True], apart)]
+
+
+def _from_merges(inner: Merge, outer: Merge, order: float) -> ValueCurve:
+    budgets = _corners(inner, outer)
     lower = np.array([inner.value(b) for b in budgets])
     upper = np.maximum(np.array([outer.value(b) for b in budgets]), lower)
     slopes = (inner.final_slope, outer.final_slope)
