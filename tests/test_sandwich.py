@@ -23,7 +23,8 @@ def random_problem(seed: int, norm: str, order: float, loss: str, support: wv.Bo
     labels = random.integers(widths[-1], size=5)
     return wv.Problem(
         wv.ReLUNetwork(weights, biases), points, labels, loss=loss,
-        cost=wv.TransportCost(norm, order), support=support, weights=np.maximum(random.integers(0, 3, 5), [1, 0, 0, 0, 0]),
+        cost=wv.TransportCost(norm, order), support=support,
+        weights=np.maximum(random.integers(0, 3, 5), [1, 0, 0, 0, 0]),
     )  # fmt: skip
 
 

@@ -111,7 +111,9 @@ class Atoms:
 
     def add(self, points: Floats, owners: Integers) -> None:
         """Offer points ``(M, n)`` to their owners ``(M,)``; those outside the support drop out."""
-        keep = self.problem.support.contains(points) & np.isfinite(points).all(axis=-1)
+        keep = np.isfinite(points).all(axis=-1)
+        points, owners = points[keep], owners[keep]
+        keep = self.problem.support.contains(points)
         points, owners = points[keep], owners[keep]
         if len(points) == 0:
             return
@@ -172,15 +174,11 @@ class Atoms:
         """Whether the charged cost keeps within the budget, over the rationals."""
         cost = self.problem.cost
         charges = cost.charge(found.points, self.problem.points[found.origin])
+        for k in np.flatnonzero(found.certified):  # the rational point has a cost of its own
+            same = (self.points == found.points[k]).all(axis=1) & self.certified
+            charges[k] = self.costs[same & (self.owners == found.origin[k])].min()
         if not cost.finite:
-            return bool((charges[~found.certified] <= radius).all())
-        charges = np.where(found.certified, 0.0, charges)
-        known = {
-            i: c for i, c, ok in zip(self.owners, self.costs, self.certified, strict=True) if ok
-        }
-        charges += [
-            known.get(i, 0.0) * ok for i, ok in zip(found.origin, found.certified, strict=True)
-        ]
+            return bool((charges <= radius).all())
         masses = [Fraction(w) for w in found.weights.tolist()]
         spent = sum(
             (m * Fraction(c) for m, c in zip(masses, charges.tolist(), strict=True)), Fraction(0)

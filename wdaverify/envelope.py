@@ -193,8 +193,8 @@ class Merge:
         return inside + self.final_slope * max(0.0, budget - float(self.budgets[-1]))
 
     def multiplier(self, budget: float) -> float:
-        """Right-hand slope of the value at a budget."""
-        k = int(np.searchsorted(self.budgets[1:], budget, side="right"))
+        """Right-hand slope of the value at a budget; a corner within rounding counts as reached."""
+        k = int(np.searchsorted(self.budgets[1:], budget * (1.0 + 1e-12), side="right"))
         return float(self.slopes[k]) if k < len(self.slopes) else self.final_slope
 
     def allocate(self, budget: float) -> Allocation:
@@ -242,7 +242,8 @@ def merge(envelopes: Sequence[Envelope], probabilities: Floats) -> Merge:
     mass = probabilities[samples]
     spans = np.concatenate([np.diff(envelopes[i].costs) for i in active])
     gains = np.concatenate([np.diff(envelopes[i].losses) for i in active])
-    slopes = gains / spans
+    with np.errstate(over="ignore"):  # a cost that all but vanishes has a slope without bound
+        slopes = gains / spans
     order = np.lexsort((starts, samples, -slopes))
     order = order[slopes[order] >= final * ALMOST]
     nominal = sum(float(probabilities[i] * envelopes[i].losses[0]) for i in active)

@@ -52,7 +52,7 @@ class Loss(ABC):
         """
         raise UnsupportedError(
             f"loss {self.name!r} of label {label} ({classes} classes) is not a maximum of affine "
-            f"functions; expected margin, hinge or zero-one"
+            f"functions; expected margin or hinge"
         )
 
     def __repr__(self) -> str:
@@ -131,8 +131,8 @@ class CrossEntropy(Loss):
 class DLR(Loss):
     """Difference-of-logits ratio ``margin / (z_(1) − z_(3))``, logits in falling order.
 
-    At ``0/0`` (three logits tie at the top) the upper-semicontinuous closure is taken: 1 where
-    the label is one of them, infinity where it lies strictly below.
+    At ``0/0`` (three logits tie at the top) the upper-semicontinuous closure is taken: infinity
+    where the label lies below them or a fourth logit ties too, else 1.
     """
 
     name = "dlr"
@@ -142,7 +142,8 @@ class DLR(Loss):
         top = -np.sort(-logits, axis=1)
         spread = top[:, 0] - top[:, 2]
         margin = margins(logits, labels)
-        limit = np.where(margin > 0, np.inf, 1.0)
+        ties = (logits == top[:, :1]).sum(axis=1)
+        limit = np.where((margin > 0) | (ties > 3), np.inf, 1.0)
         safe = np.where(spread > 0, spread, 1.0)
         return np.where(spread > 0, margin / safe, limit)
 

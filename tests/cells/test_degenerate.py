@@ -346,6 +346,14 @@ def test_cells_smaller_than_any_tolerance_are_found(size):
     assert (1, 1, 1) in patterns(network)
 
 
+@pytest.mark.parametrize("width", [1e-6, 1e-8, 1e-9, 1e-12, 1e-15])
+def test_the_interior_point_of_a_thin_strip_is_inside(width):
+    """``−width < x < 0``: float64 has plenty of room there."""
+    cells = enumerate_cells(one_layer([[1.0, 0.0], [1.0, 0.0]], [0.0, width]), Box(-1.0, 1.0))
+    strip = cells[cells.find(np.array([False, True]))]
+    assert -width < strip.interior[0] < 0
+
+
 @pytest.mark.parametrize("size", [1e-6, 1e-9, 1e-12])
 def test_a_support_smaller_than_any_tolerance(size):
     network = one_layer([[1.0, 0.0], [0.0, 1.0]], [-0.5, -0.25 - size / 2])

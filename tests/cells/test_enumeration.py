@@ -257,8 +257,8 @@ def test_more_cells_than_the_limit_are_refused_with_the_number():
     assert len(enumerate_cells(network, limits=Limits(cells=11))) == 11
 
 
-def test_the_time_limit_is_named_with_what_was_reached():
-    with pytest.raises(LimitReached, match=r"time limit of 0 s, 0 cells so far"):
+def test_the_time_limit_is_named():
+    with pytest.raises(LimitReached, match="time limit of 0 s"):
         enumerate_cells(random_network((2, 4, 2), 10), limits=Limits(seconds=0.0))
 
 

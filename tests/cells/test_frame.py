@@ -87,6 +87,14 @@ def test_a_hair_away_from_an_equality_there_is_an_interior():
     assert len(frame.bound) == 2
 
 
+def test_a_thin_strip_beside_an_equality_keeps_its_dimension():
+    """``x = 0`` and ``0 <= y <= 1e-12``: only the first is an equality."""
+    rows = [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+    frame = frame_of(Polytope(rows, [0.0, 0.0, 1e-12, 0.0]))
+    assert frame.dimension == 1
+    assert 0 < frame.interior[0] < 1e-12
+
+
 @EVERY
 def test_coordinates_invert_points(name):
     frame = frame_of(SUPPORTS[name][0])

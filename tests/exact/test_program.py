@@ -1,6 +1,7 @@
 """The sub-problem of one sample and one piece, against a linear program written out for scipy."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,8 +17,22 @@ from wdaverify.support import Box, Polytope
 TIGHT = 1e-8
 
 
-def reference(rows, support, norm, gradient, sample, multiplier, reach):
+class Case(NamedTuple):
+    """What is maximised where: rows and support of the piece, norm, gradient and sample."""
+
+    rows: AffineMap
+    support: Box | Polytope
+    norm: str
+    gradient: np.ndarray
+    sample: np.ndarray
+
+    def program(self):
+        return PieceProgram(self.rows, self.support, norm_named(self.norm))
+
+
+def reference(case, multiplier, reach=math.inf):
     """``max a·x − λ t`` over ``(x, s, t)``, ``|x_k − x_ik| <= s_k``, written row by row."""
+    rows, support, norm, gradient, sample = case
     n = len(sample)
     G, h = (np.concatenate(parts) for parts in zip(rows, support.rows, strict=True))
     A, b = [np.append(g, np.zeros(n + 1)) for g in G], list(h)
@@ -56,12 +71,13 @@ def instance(seed, norm, space):
     }
     steepest = float(norm_named(norm).dual_length(gradient))
     multiplier = steepest * rng.uniform(1.0 if space == "space" else 0.0, 1.5)
-    return AffineMap(G, h), supports[space].bind(n), gradient, sample, multiplier
+    return Case(AffineMap(G, h), supports[space].bind(n), norm, gradient, sample), multiplier
 
 
-def check(solution, rows, support, norm, gradient, sample, multiplier, reach):
+def check(solution, case, multiplier, reach=math.inf):
     """Point, bound and cut of a solution, each for itself."""
-    value = reference(rows, support, norm, gradient, sample, multiplier, reach)
+    rows, support, norm, gradient, sample = case
+    value = reference(case, multiplier, reach)
     room = TIGHT * max(1.0, abs(value))
     distance = float(norm_named(norm).length(solution.point - sample))
     matrix, bound = (np.concatenate(parts) for parts in zip(rows, support.rows, strict=True))
@@ -82,25 +98,24 @@ def check(solution, rows, support, norm, gradient, sample, multiplier, reach):
 @pytest.mark.parametrize("space", ["box", "polytope", "space"])
 @pytest.mark.parametrize("seed", range(15))
 def test_value_point_and_cut_are_those_of_the_written_out_program(norm, space, seed):
-    rows, support, gradient, sample, multiplier = instance(seed, norm, space)
-    program = PieceProgram(rows, support, norm_named(norm))
-    solution = program.solve(gradient, sample, multiplier)
-    check(solution, rows, support, norm, gradient, sample, multiplier, math.inf)
+    case, multiplier = instance(seed, norm, space)
+    solution = case.program().solve(case.gradient, case.sample, multiplier)
+    check(solution, case, multiplier)
 
 
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 @pytest.mark.parametrize("space", ["box", "polytope", "space"])
 @pytest.mark.parametrize("seed", range(10))
 def test_within_a_reach_or_proved_out_of_it(norm, space, seed):
-    rows, support, gradient, sample, multiplier = instance(seed, norm, space)
-    program = PieceProgram(rows, support, norm_named(norm))
-    nearest = -reference(rows, support, norm, np.zeros(len(sample)), sample, 1.0, math.inf)
+    case, multiplier = instance(seed, norm, space)
+    program, sample = case.program(), case.sample
+    nearest = -reference(case._replace(gradient=np.zeros(len(sample))), 1.0)
     for reach in (nearest + 0.05, nearest + 2.0):
         for price in (0.0, multiplier):
-            solution = program.solve(gradient, sample, price, reach)
-            check(solution, rows, support, norm, gradient, sample, price, reach)
+            solution = program.solve(case.gradient, sample, price, reach)
+            check(solution, case, price, reach)
     if nearest > 0.01:
-        beyond = program.solve(gradient, sample, 0.0, nearest / 2)
+        beyond = program.solve(case.gradient, sample, 0.0, nearest / 2)
         assert isinstance(beyond, Unreachable)
         line = beyond.cut.gradient @ sample + beyond.cut.offset
         assert line + beyond.cut.steepness * nearest / 2 < 0
@@ -108,26 +123,23 @@ def test_within_a_reach_or_proved_out_of_it(norm, space, seed):
 
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 def test_a_warm_program_answers_like_a_fresh_one(norm):
-    rows, support, *_ = instance(3, norm, "box")
-    warm, n = PieceProgram(rows, support, norm_named(norm)), rows.matrix.shape[1]
+    case, _ = instance(3, norm, "box")
+    warm, n = case.program(), len(case.sample)
     rng = np.random.default_rng(7)
     for _ in range(20):
         sample, gradient = rng.uniform(-1, 1, size=n), rng.normal(size=n)
         multiplier = rng.choice([0.0, 0.3, 2.0])
-        fresh = PieceProgram(rows, support, norm_named(norm))
-        expected = fresh.solve(gradient, sample, multiplier).bound
+        expected = case.program().solve(gradient, sample, multiplier).bound
         assert warm.solve(gradient, sample, multiplier).bound == pytest.approx(expected, abs=TIGHT)
 
 
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 def test_a_sample_on_a_vertex_and_a_cell_as_thin_as_a_nanometre(norm):
     rows = AffineMap(np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([1e-9, 0.0]))
-    support, gradient = Box(-1.0, 1.0).bind(2), np.array([1.0, -0.5])
-    program = PieceProgram(rows, support, norm_named(norm))
     for sample in (np.array([-1.0, 1.0]), np.zeros(2)):
+        case = Case(rows, Box(-1.0, 1.0).bind(2), norm, np.array([1.0, -0.5]), sample)
         for multiplier in (0.0, 0.7):
-            solution = program.solve(gradient, sample, multiplier)
-            check(solution, rows, support, norm, gradient, sample, multiplier, math.inf)
+            check(case.program().solve(case.gradient, sample, multiplier), case, multiplier)
 
 
 def test_a_wrong_answer_of_the_solver_is_asked_again(monkeypatch):
@@ -137,17 +149,15 @@ def test_a_wrong_answer_of_the_solver_is_asked_again(monkeypatch):
         calls.append(costs)
         answer = original(self, costs)
         if len(calls) == 1:
-            answer.point.flags.writeable = True
             answer.point[:] += 0.25
         return answer
 
-    arguments = instance(1, "linf", "box")
-    rows, support, gradient, sample, multiplier = arguments
-    program = PieceProgram(rows, support, norm_named("linf"))
+    case, multiplier = instance(1, "linf", "box")
+    program = case.program()
     monkeypatch.setattr(LinearProgram, "maximize", first_wrong)
-    solution = program.solve(gradient, sample, multiplier)
+    solution = program.solve(case.gradient, case.sample, multiplier)
     assert len(calls) == 2
-    check(solution, rows, support, "linf", gradient, sample, multiplier, math.inf)
+    check(solution, case, multiplier)
 
 
 @pytest.mark.parametrize("norm", ["l1", "linf"])
@@ -159,24 +169,21 @@ def test_a_solver_that_is_always_wrong_is_replaced_by_exact_arithmetic(monkeypat
         answer.multipliers[:] += 0.25
         return answer
 
-    arguments = instance(2, norm, "box")
-    rows, support, gradient, sample, multiplier = arguments
-    program = PieceProgram(rows, support, norm_named(norm))
+    case, multiplier = instance(2, norm, "box")
+    program = case.program()
     monkeypatch.setattr(LinearProgram, "maximize", wrong)
-    solution = program.solve(gradient, sample, multiplier)
-    monkeypatch.undo()
-    check(solution, rows, support, norm, gradient, sample, multiplier, math.inf)
+    check(program.solve(case.gradient, case.sample, multiplier), case, multiplier)
 
 
 def test_the_reference_tells_programs_apart():
-    rows, support, gradient, sample, multiplier = instance(1, "linf", "box")
-    solution = PieceProgram(rows, support, norm_named("linf")).solve(gradient, sample, multiplier)
-    other = AffineMap(rows.matrix, rows.offset - 1e-3)
+    case, multiplier = instance(1, "linf", "box")
+    solution = case.program().solve(case.gradient, case.sample, multiplier)
+    other = case._replace(rows=AffineMap(case.rows.matrix, case.rows.offset - 1e-3))
     with pytest.raises(AssertionError):
-        check(solution, other, support, "linf", gradient, sample, multiplier, math.inf)
+        check(solution, other, multiplier)
 
 
 def test_l2_is_refused():
-    rows, support, *_ = instance(1, "linf", "box")
+    case, _ = instance(1, "linf", "box")
     with pytest.raises(UnsupportedError, match="l2"):
-        PieceProgram(rows, support, norm_named("l2"))
+        PieceProgram(case.rows, case.support, norm_named("l2"))

@@ -136,7 +136,7 @@ def assert_close(first, second, tolerance=EXACT):
         assert abs(one - other) <= tolerance * scale
 
 
-# --- the worst case ------------------------------------------------------------------------------
+# --- the worst case ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("loss", "order"), QUESTIONS)
@@ -216,6 +216,18 @@ def test_a_supremum_that_is_reached_before_the_ray_is_attained():
     assert found.attained is True
 
 
+def test_a_supremum_that_is_reached_while_a_ray_is_as_steep_is_attained():
+    """Loss ``min(1, max(0, −x)) + max(0, x − 1)`` at 0: to the left 1 is gained at once."""
+    hidden = ReLUNetwork(
+        [[[-1.0], [-1.0], [1.0]], [[0.0, 0.0, 0.0], [1.0, -1.0, 1.0]]],
+        [[0.0, -1.0, -1.0], [0.0, 0.0]],
+    )
+    for radius, attained in ((0.5, True), (0.875, True), (2.0, False)):
+        found = solve(Problem(hidden, [[0.0]], [0]), radius=radius)
+        assert found.upper == pytest.approx(radius, rel=1e-9)
+        assert found.attained is attained, radius
+
+
 # --- vertices of a polytope that floating point places outside of it ---------------------------
 
 
@@ -240,7 +252,15 @@ def test_worst_points_on_vertices_of_a_polytope_are_not_lost(norm):
             assert_feasible(problem, found.worst_case, radius)
 
 
-# --- the value as a function of the radius --------------------------------------------------------
+@pytest.mark.parametrize(("seed", "space"), [(739, "space"), (3, "wedge"), (4, "half")])
+def test_error_sets_of_unbounded_cells_far_from_the_origin_are_searched(seed, space):
+    problem = random_problem(seed, "zero-one", 1, space)
+    found = solve(problem, radius=0.3)
+    assert found.status == "exact"
+    assert_feasible(problem, found.worst_case, 0.3)
+
+
+# --- the value as a function of the radius -----------------------------------------------------
 
 
 @pytest.mark.parametrize(("loss", "order"), QUESTIONS)
@@ -319,7 +339,7 @@ def test_order_infinity_is_the_same_in_every_order_of_radii(loss):
                 assert_close(exact.solve(radii[k]), fresh[k])
 
 
-# --- what must not matter --------------------------------------------------------------------------
+# --- what must not matter ----------------------------------------------------------------------
 
 
 def permuted_neurons(network, rng):
@@ -370,7 +390,7 @@ CHANGES = {
     "samples shuffled": shuffled_samples,
     "a sample split": split_sample,
     "weightless samples dropped": without_weightless,
-    "weights scaled": lambda p, rng: p.replace(weights=p.weights * 0.375),
+    "weights scaled": lambda p, _: p.replace(weights=p.weights * 0.375),
 }
 
 
@@ -386,6 +406,43 @@ def test_equivalent_problems_have_the_same_value(loss, order, change, seed, spac
         assert_close(solve(problem, radius=radius), solve(other, radius=radius))
 
 
+def scaled_logits(network, factor):
+    *hidden, last = network.weights
+    *inner, bias = network.biases
+    return ReLUNetwork([*hidden, factor * last], [*inner, factor * bias], network.slopes)
+
+
+@pytest.mark.parametrize("factor", [2.0**-12, 2.0**-6, 2.0**12])
+@pytest.mark.parametrize("space", SPACES)
+def test_the_value_scales_with_the_logits(factor, space):
+    for seed in (6, 15, 50, 119, 204):
+        problem = random_problem(seed, "margin", 1, space)
+        other = problem.replace(network=scaled_logits(problem.network, factor))
+        for radius in (0.07, 0.6):
+            first, second = solve(problem, radius=radius), solve(other, radius=radius)
+            assert second.status == "exact"
+            room = EXACT * max(1.0, factor, factor * abs(first.lower))
+            assert second.lower == pytest.approx(factor * first.lower, abs=room)
+            assert second.upper == pytest.approx(factor * first.upper, abs=room)
+
+
+@pytest.mark.parametrize("factor", [2.0**-8, 2.0**8])
+@pytest.mark.parametrize(("loss", "order"), QUESTIONS)
+@pytest.mark.parametrize("space", ["box", "space", "half"])
+def test_the_unit_of_the_inputs_does_not_matter(factor, loss, order, space):
+    """Pixels from 0 to 255 instead of from 0 to 1."""
+    for seed in range(700, 704):
+        problem = random_problem(seed, loss, order, space)
+        first, *others = problem.network.weights
+        other = problem.replace(
+            network=ReLUNetwork([first / factor, *others], problem.network.biases),
+            points=factor * problem.points,
+            support=Box(factor * problem.support.lower, factor * problem.support.upper),
+        )
+        for radius in (0.07, 0.6):
+            assert_close(solve(problem, radius=radius), solve(other, radius=factor * radius))
+
+
 def test_a_problem_that_is_not_equivalent_is_told_apart():
     problem = random_problem(1)
     heavier = problem.replace(weights=problem.weights + 0.01 * np.arange(len(problem)))
@@ -393,7 +450,7 @@ def test_a_problem_that_is_not_equivalent_is_told_apart():
         assert_close(solve(problem, radius=0.3), solve(heavier, radius=0.3))
 
 
-# --- limits and tolerance --------------------------------------------------------------------------
+# --- limits and tolerance ----------------------------------------------------------------------
 
 
 def assert_valid(found, truth):
@@ -462,7 +519,7 @@ def test_status_is_judged_at_the_scale_of_the_value():
     assert value(0.0, 5e-8, 1e-9).status == "bracket"
 
 
-# --- what is refused -------------------------------------------------------------------------------
+# --- what is refused ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

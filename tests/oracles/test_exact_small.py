@@ -3,7 +3,8 @@
 - order 1, margin and hinge: the whole dual in cvxpy over exactly enumerated reference cells;
 - zero-one: distances by cvxpy over the same cells, then a knapsack of its own;
 - order inf: integer programs without cells;
-- one and two dimensions: brute force on a grid.
+- one and two dimensions: brute force on a grid;
+- on a line: the kinks of the loss, which are all that a worst case needs.
 """
 
 import math
@@ -14,12 +15,14 @@ from reference.cells import reference_cells
 from reference.dual_cvxpy import dual_value, flip_distances, listed_cells
 from reference.grid import grid_value
 from reference.milp import worst_case_value
-from reference.question import Question, forward
+from reference.question import Question, forward, loss, preactivations
+from reference.transport import transport_program
 
 from wdaverify import Box, Polytope, Problem, ReLUNetwork, TransportCost, enumerate_cells
 from wdaverify.exact.value import ExactSolver
 
 TOLERANCE = 1e-7
+FAR = 1e6  # zeros beyond are constants with a rounded slope
 SPACES = ("box", "polytope", "space", "half", "wedge")
 
 
@@ -196,6 +199,117 @@ def test_the_grid_brackets_the_value(loss, order, features):
             lower, upper = grid_value(question, radius, 401 if features == 1 else 41)
             assert lower - TOLERANCE <= found.lower <= upper + TOLERANCE
             assert lower - TOLERANCE <= found.upper <= upper + TOLERANCE
+
+
+# --- on a line -----------------------------------------------------------------------------------
+
+
+def with_crossings(kinks, functions):
+    """Kinks and all zeros of functions that are affine between (and beyond) them."""
+    kinks = np.unique(kinks)
+    ends = np.concatenate([[kinks[0] - 1], kinks, [kinks[-1] + 1]])
+    found = [kinks]
+    values = functions(ends)
+    for k in range(len(ends) - 1):
+        for left, right in zip(values[k], values[k + 1], strict=True):
+            slope = (right - left) / (ends[k + 1] - ends[k])
+            zero = ends[k] - left / slope if slope != 0 else np.nan
+            low = -np.inf if k == 0 else ends[k]
+            high = np.inf if k == len(ends) - 2 else ends[k + 1]
+            found.append([zero] if low < zero < high and abs(zero) < FAR else [])
+    return np.unique(np.concatenate(found))
+
+
+def kinks_on_the_line(question):
+    """Every point of the line where a neuron, or a difference of logits (hinge: + 1), is zero."""
+    kinks = np.zeros(1)
+    for layer in range(len(question.weights) - 1):
+        kinks = with_crossings(kinks, lambda x, k=layer: preactivations(question, x[:, None])[k])
+
+    def differences(x):
+        z = forward(question, x[:, None])
+        pairs = [(j, y) for j in range(question.classes) for y in range(question.classes) if j != y]
+        return np.stack([z[:, j] - z[:, y] + one for j, y in pairs for one in (0.0, 1.0)], axis=1)
+
+    return with_crossings(kinks, differences)
+
+
+def candidates_on_the_line(question, radius):
+    """Losses and lengths (N, M) of all kinks, samples, ends of the support and of the balls."""
+    balls = np.concatenate([question.points - radius, question.points + radius]).ravel()
+    ends = np.array([question.lower[0], question.upper[0]])
+    places = np.concatenate([kinks_on_the_line(question), ends, balls, question.points.ravel()])
+    places = places[np.isfinite(places) & (places >= ends[0]) & (places <= ends[1])]
+    losses = np.array([loss(question, places[:, None], y) for y in question.labels])
+    return losses, np.abs(places[None, :] - question.points), places
+
+
+def tail_of(question, label):
+    """Steepest ray of a label on the line: its slope, and the lines ``c + s x`` of both sides."""
+    sides = []
+    for sign, end in ((1.0, question.upper[0]), (-1.0, question.lower[0])):
+        if math.isinf(end):
+            far = sign * np.array([1e4, 2e4])
+            values = loss(question, far[:, None], label)
+            slope = (values[1] - values[0]) / 1e4
+            sides.append((sign, slope, values[0] - slope * 1e4))
+    return max([0.0, *(slope for _, slope, _ in sides)]), sides
+
+
+@pytest.mark.parametrize("kind", ["box", "space", "half"])
+@pytest.mark.parametrize("name", ["margin", "hinge"])
+@pytest.mark.parametrize("order", [1, math.inf])
+def test_on_a_line_the_kinks_decide(kind, name, order):
+    for seed in range(500, 512):
+        problem = random_problem(seed, loss=name, order=order, kind=kind, features=1)
+        question = question_of(problem)
+        mu, labels = question.probabilities, np.unique(question.labels)
+        radii = shuffled_radii(seed)
+        for radius, found in zip(radii, values(problem, radii), strict=True):
+            losses, lengths, _ = candidates_on_the_line(question, radius)
+            if order == 1:
+                ray = max(tail_of(question, int(y))[0] for y in labels)
+                value = transport_program(losses, lengths, mu, radius, ray=ray)[0]
+            else:
+                value = mu @ np.where(lengths <= radius * (1 + 1e-12), losses, -np.inf).max(axis=1)
+            assert_is(found, value, value)
+
+
+def is_attained(question, radius):
+    """Whether one sample on the line attains its supremum, None where rounding would decide.
+
+    The last ray of its envelope is ``A + S t`` with ``A = max loss − S t``.  Beyond the farthest
+    place that attains A only a side whose own tail is this line goes on attaining it.
+    """
+    slope, sides = tail_of(question, int(question.labels[0]))
+    if slope <= 1e-6:
+        return True if slope == 0 else None
+    losses, lengths, _ = candidates_on_the_line(question, radius)
+    rises = losses[0] - slope * lengths[0]
+    top = rises.max()
+    near = rises >= top - 1e-9
+    farthest = lengths[0][near].max()
+    x = question.points[0, 0]
+    offsets = [c + sign * s * x for sign, s, c in sides if s >= slope - 1e-9]
+    gaps = [abs(c - top) for c in offsets]
+    close = [g < 1e-7 for g in gaps]
+    if abs(farthest - radius) < 1e-6 or any(1e-7 <= g < 1e-5 for g in gaps):
+        return None
+    return bool(radius < farthest) or any(close)
+
+
+def test_on_a_line_it_is_known_whether_the_supremum_is_attained():
+    seen = {True: 0, False: 0}
+    for seed in range(600, 680):
+        problem = random_problem(seed, loss="margin", order=1, kind="space", features=1)
+        problem = problem.replace(weights=np.ones(len(problem))).head(1)
+        question = question_of(problem)
+        for radius, found in zip((0.3, 3.0), values(problem, (0.3, 3.0)), strict=True):
+            expected = is_attained(question, radius)
+            if expected is not None:
+                assert found.attained is expected, f"seed {seed}, radius {radius}"
+                seen[expected] += 1
+    assert min(seen.values()) >= 10
 
 
 def test_a_neighbouring_problem_is_told_apart():

@@ -11,6 +11,7 @@ from wdaverify.rational import ExactNetwork, rationals
 
 __all__ = [
     "audit",
+    "check_affine_maps",
     "check_cells_nonempty",
     "check_facets_paired",
     "check_interiors_disjoint",
@@ -27,6 +28,7 @@ def audit(cells: CellComplex, *, samples: int = 1000, seed: int = 0) -> None:
         The first invariant that fails, with the cells concerned.
     """
     check_cells_nonempty(cells)
+    check_affine_maps(cells)
     check_interiors_disjoint(cells)
     check_points_covered(cells, samples=samples, seed=seed)
     check_facets_paired(cells)
@@ -42,7 +44,7 @@ def check_cells_nonempty(cells: CellComplex) -> None:
     """
     exact, decide = ExactNetwork(cells.network), ExactCells(cells.network, cells.frame)
     support, bound = cells.support.rows
-    equal = np.abs(bound - cells[0].interior @ support.T) <= 1e-12 * (1 + np.abs(bound))
+    equal = np.array([not row.any() for row in rationals(support) @ cells.frame.basis], dtype=bool)
     for k, cell in enumerate(cells):
         G, h = cell.half_spaces
         slack = np.append(h - G @ cell.interior, (bound - support @ cell.interior)[~equal])
@@ -56,6 +58,26 @@ def check_cells_nonempty(cells: CellComplex) -> None:
             )
         elif not _exactly_nonempty(decide, cells, k):
             raise EnumerationError(f"cell {k}: no point has its pattern with full dimension")
+
+
+def check_affine_maps(cells: CellComplex) -> None:
+    """Compare the affine map of every cell with the network at its interior point.
+
+    Raises
+    ------
+    EnumerationError
+        A map differs from the network by more than rounding.
+    """
+    points = np.array([cell.interior for cell in cells])
+    logits = cells.network.logits(points)
+    errors = cells.network.rounding_errors(points)[-1]
+    for k, cell in enumerate(cells):
+        J, c = cell.affine_map
+        difference = np.abs(J @ cell.interior + c - logits[k])
+        if not np.all(difference <= 8.0 * errors[k] + 1e-12 * (1.0 + np.abs(logits[k]))):
+            raise EnumerationError(
+                f"cell {k}: its affine map is off by {difference.max():.3g} at its interior point"
+            )
 
 
 def _exactly_nonempty(decide: ExactCells, cells: CellComplex, index: int) -> bool:

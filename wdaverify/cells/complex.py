@@ -103,7 +103,8 @@ class CellComplex(Sequence[Cell]):
             rows = [exact.row(k, cell.pattern)[0] for k in cuts]
             signs = [-1 if cell.pattern[k] else 1 for k in cuts]
             matrix = np.array([s * w for s, w in zip(signs, rows, strict=True)], dtype=object)
-            flags.append(is_bounded(np.concatenate([support, matrix.reshape(len(rows), -1)])))
+            shaped = matrix.reshape(len(rows), self.frame.dimension)
+            flags.append(is_bounded(np.concatenate([support, shaped])))
         return np.array(flags)
 
     @cached_property

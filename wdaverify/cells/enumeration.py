@@ -33,6 +33,10 @@ CANCELLED = 1e-7
 """A row this much smaller than its summands is recomputed over the rationals."""
 
 
+FAR = 1e14
+"""A hyperplane farther away than this is left to exact arithmetic."""
+
+
 class Found(NamedTuple):
     """A cell as the enumeration hands it on."""
 
@@ -100,6 +104,9 @@ class _Search:
         self.starts = np.concatenate([[0], np.cumsum(network.widths)]).astype(int)
         self.layer_of = np.repeat(np.arange(len(network.widths)), network.widths)
         self.support = _normalised(frame.matrix.astype(np.float64), frame.bound.astype(np.float64))
+        self.size = np.abs(frame.basis.astype(np.float64))
+        low, high = frame.extent()
+        self.extent = np.maximum(np.abs(low), np.abs(high))
         free = np.full(frame.dimension, np.inf)
         self.program = LinearProgram(-free, free)
         self.program.add_rows(*self.support)
@@ -155,12 +162,16 @@ class _Search:
         layer = int(self.layer_of[k])
         index = k - self.starts[layer]
         w, b = partial.layer.matrix[index], float(partial.layer.offset[index])
-        length = float(np.linalg.norm(w))
-        summands = np.abs(self.network.weights[layer][index]).sum() if layer else length
-        if length <= CANCELLED * summands:
+        weights = np.abs(self.network.weights[layer][index])
+        summands = weights.sum() if layer else (weights @ self.size).sum()
+        if np.abs(w).sum() <= CANCELLED * summands:
             w, b = self.exact.float_row(k, partial.pattern)
-            length = float(np.linalg.norm(w))
-        return (w / length, float(b) / length) if length > 0 else None
+        largest = float(np.abs(w).max(initial=0.0))
+        if largest == 0.0:
+            return None
+        w, b = w / largest, b / largest  # a square of something tiny would underflow
+        length = float(np.linalg.norm(w))
+        return w / length, b / length
 
     def _sides(
         self, partial: _Partial, row: tuple[Floats, float] | None
@@ -194,6 +205,8 @@ class _Search:
     def _furthest(self, partial: _Partial, w: Floats, b: float) -> tuple[Floats, float]:
         """Maximise ``w · u + b`` over the partial cell, capped where the support is unbounded."""
         cap = 1.0 + 2.0 * abs(float(partial.points[0] @ w) + b)
+        if abs(b) >= FAR:
+            return partial.points[0], 0.0
         rows = self.program.rows
         self.program.add_rows(w[None, :], np.array([cap - b]))
         answer = self.program.maximize(w)
@@ -205,9 +218,28 @@ class _Search:
             return point, 0.0
         if self._slack(partial, point) > -INSIDE:
             partial.points = np.concatenate([partial.points, point[None, :]])
-        bound = float(answer.multipliers @ np.append(self._bounds(partial), cap - b)) + b
         value = float(point @ w) + b
-        return point, value if abs(bound - value) <= DOUBT / 2 else 0.0
+        eta = np.maximum(answer.multipliers, 0.0)
+        matrix = np.concatenate([self.support.matrix, partial.matrix, w[None, :]])
+        bound = float(eta @ np.append(self._bounds(partial), cap - b)) + b
+        bound += self._residual(w - matrix.T @ eta, matrix, eta)
+        return point, value if bound - value <= DOUBT / 2 else 0.0
+
+    def _residual(self, residual: Floats, matrix: Floats, eta: Floats) -> float:
+        """Charge what the multipliers leave of the row: bounded by the support or by themselves.
+
+        On an unbounded support the residual must be absorbed by the positive multipliers of
+        linearly independent rows, as many as dimensions; then an exact dual solution is near.
+        """
+        if np.all(np.isfinite(self.extent)):
+            return float((np.abs(residual) + 1e-14) @ self.extent)
+        used = np.flatnonzero(eta > 0)
+        if len(used) != len(residual):
+            return np.inf
+        inverse = np.linalg.pinv(matrix[used].T)
+        size = float(np.abs(inverse).sum(axis=1).max())
+        correction = np.abs(inverse @ residual) + 1e-14 * size * (1.0 + float(eta.max()))
+        return float(DOUBT / 4) if np.all(correction < eta[used]) and size < 1e8 else np.inf
 
     def _settle(
         self,

@@ -15,7 +15,7 @@ from wdaverify.convex.exact import exact_interior_point, exact_maximum
 from wdaverify.convex.highs import LinearProgram, Status
 from wdaverify.errors import ProblemError
 from wdaverify.rational import Rationals, rationals
-from wdaverify.support import Box, Support
+from wdaverify.support import Box, Polytope, Support
 
 __all__ = ["Frame", "bounding_box", "frame_of"]
 
@@ -47,6 +47,10 @@ class Frame:
     def dimension(self) -> int:
         """Dimension ``d`` of the affine hull of the support."""
         return int(self.basis.shape[1])
+
+    def extent(self) -> tuple[Floats, Floats]:
+        """Bounds of each coordinate over the support, infinite where there are none, ``(d,)``."""
+        return bounding_box(Polytope(self.matrix.astype(np.float64), self.bound.astype(np.float64)))
 
     def points(self, coordinates: Floats) -> Floats:
         """Map coordinates to points: ``(..., d) -> (..., n)``."""
@@ -106,7 +110,11 @@ def _box_frame(box: Box) -> Frame:
     centre = np.where(
         np.isfinite(box.lower[free]) & np.isfinite(box.upper[free]),
         middle,
-        np.where(np.isfinite(box.lower[free]), low + REACH, high - REACH),
+        np.where(
+            np.isfinite(box.lower[free]),
+            low + np.maximum(REACH, np.abs(low)),
+            high - np.maximum(REACH, np.abs(high)),
+        ),
     )
     centre = np.where(np.isfinite(box.lower[free]) | np.isfinite(box.upper[free]), centre, 0.0)
     return Frame(rationals(origin), rationals(basis), rationals(matrix), rationals(bound), centre)

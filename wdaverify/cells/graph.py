@@ -113,8 +113,8 @@ def adjacency(cells: CellComplex) -> nx.Graph:
 def neighbour(cells: CellComplex, index: int, facet: Facet) -> int:
     """Return the cell on the other side of a facet.
 
-    Floating point proposes it by steps across the facet; where the facet is too small for that,
-    the pattern just beyond a rational point of the facet is evaluated exactly.
+    Where no other neuron is near zero at the facet's point, crossing it flips that neuron alone;
+    otherwise the pattern just beyond a rational point of the facet is evaluated exactly.
 
     Raises
     ------
@@ -122,14 +122,17 @@ def neighbour(cells: CellComplex, index: int, facet: Facet) -> int:
         There is none.
     """
     point = cells.frame.points(facet.point)
-    close = 1e-10 * (1.0 + float(np.abs(point).max()))
-    step = facet.room / 4.0
-    while facet.exact is None and step > 1e-13:
-        beyond = cells.frame.points(facet.point + step * facet.outward)
-        found = cells.locate(beyond[None, :])[0]
-        if found is not None and found != index and cells[found].contains(point[None, :], close)[0]:
+    cell = cells[index]
+    hidden, _ = cells.network.affine_maps(cell.pattern)
+    size = np.abs(hidden.matrix) @ (1.0 + np.abs(point)) + np.abs(hidden.offset)
+    near = np.abs(hidden.matrix @ point + hidden.offset) <= 1e-6 * size
+    near[cells.network.linear] = False
+    if facet.exact is None and near.sum() == 1 and near[facet.neuron]:
+        flipped = cell.pattern.copy()
+        flipped[facet.neuron] ^= True
+        found = cells.find(flipped)
+        if found is not None:
             return found
-        step /= 8.0
     rational = facet.exact or _exact_crossing(cells, index, facet.neuron)
     found = None if rational is None else cells.find(_pattern_beyond(cells, rational))
     if found is None or found == index:

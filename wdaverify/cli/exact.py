@@ -224,3 +224,4 @@ def distances(problem: Path, **given: Any) -> None:  # noqa: ANN401
     title = f"{question.name}: {question.cost.norm.name} distance to the error set"
     session.print(plain_table(title, ["sample", "label", "lower", "upper"], rows))
     session.write({"norm": question.cost.norm.name, "lower": found.lower, "upper": found.upper})
+    session.finish(solver.stopped)

@@ -51,7 +51,7 @@ def exact_interior_point(A: Rationals, b: Rationals) -> Rationals | None:
         Shapes ``(m, n)`` and ``(m,)``; a row of zeros counts like any other.
     """
     dictionary = _Dictionary(A, b, cap=1)
-    dictionary.maximize(stop_when_positive=True)
+    dictionary.maximize(enough=ROOMY)
     return dictionary.point() if dictionary.objective() > 0 else None
 
 
@@ -73,8 +73,14 @@ def exact_maximum(c: Rationals, A: Rationals, b: Rationals) -> ExactOptimum | No
     return ExactOptimum(value, dictionary.point(), dictionary.multipliers())
 
 
+ROOMY = Fraction(1, 1024)
+"""An interior point this far from every row is not improved any further."""
+
+
 class _Dictionary:
-    """Rows ``A x + s <= b`` and ``s <= cap``: feasible at once by a small enough ``s``.
+    """Rows ``A x + σ s <= b``, ``σ`` their l1 lengths, and ``s <= cap``.
+
+    Feasible at once by a small enough ``s``, which is about the distance from every row.
 
     Variables are numbered ``x: 0 … n−1``, ``s: n``, slacks ``n + 1 …`` (the cap's last).
     """
@@ -86,17 +92,17 @@ class _Dictionary:
         T = np.zeros((m + 2, n + 2), dtype=object)
         for i, (row, _) in enumerate(rows):
             T[i, : n + 1] = row
-            T[i, n + 1] = -1
+            T[i, n + 1] = -max(1, sum(abs(v) for v in row[1:]))
         T[m, 0], T[m, n + 1] = cap, -1
         T[m + 1, n + 1] = 1
         self.T, self.D, self.n, self.m = T, 1, n, m
         self.nonbasic = list(range(n + 1))
         self.basic = [n + 1 + i for i in range(m + 1)]
-        self._pivot(min(range(m + 1), key=lambda i: T[i, 0]), n)
+        self._pivot(min(range(m + 1), key=lambda i: Fraction(T[i, 0], -T[i, n + 1])), n)
 
-    def maximize(self, *, stop_when_positive: bool = False) -> bool:
-        """Pivot to the optimum; return whether the objective is bounded."""
-        while not (stop_when_positive and self.T[-1, 0] > 0):
+    def maximize(self, *, enough: Fraction | None = None) -> bool:
+        """Pivot to the optimum, or until it is enough; return whether the objective is bounded."""
+        while enough is None or self.objective() <= enough:
             column = self._entering()
             if column is None:
                 return True

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.atoms import Atoms
 from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.envelope import Merge
 from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.exact.distances import ErrorSet
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
@@ -98,7 +98,8 @@ def value_curve(
         cells = enumerate_cells(problem.network, problem.support, limits=limits)
     solver = ExactSolver(problem, cells, limits=limits, progress=progress)
     if isinstance(problem.loss, ZeroOne):
-        return _zero_one_curve(solver)
+        curve = _zero_one_curve(solver)
+        return curve if solver.stopped is None else replace(curve, stopped=str(solver.stopped))
     if not problem.cost.finite:
         raise UnsupportedError(
             f"curve: the curve of {problem.loss.name} for order inf is not covered; ask for radii"
@@ -146,7 +147,7 @@ def _corners(inner: Merge, outer: Merge) -> Floats:
     """Budgets of all corners, those that differ by rounding alone named once."""
     budgets = np.unique(np.concatenate([inner.budgets, outer.budgets]))
     apart = np.diff(budgets) > 1e-13 * budgets[-1]
-    return budgets[np.append([True], apart)]
+    return np.asarray(budgets[np.append([True], apart)])
 
 
 def _from_merges(inner: Merge, outer: Merge, order: float) -> ValueCurve:
@@ -162,7 +163,7 @@ def _zero_one_curve(solver: ExactSolver) -> ValueCurve:
     if problem.cost.finite:
         return _from_merges(solver.atoms.merge(), solver.outer(), problem.cost.order)
     mu = problem.probabilities
-    wrong = Atoms(problem).losses > 0
+    wrong = ErrorSet.errs(problem)
     ends = np.concatenate([distances.lower, distances.upper])
     radii = np.unique(np.append(ends[np.isfinite(ends)], 0.0))
     lower = np.array([mu @ (wrong | (distances.upper <= r)) for r in radii])

@@ -65,18 +65,18 @@ class Distances:
     certified: Bools
 
 
-def step_envelopes(distances: Distances, wrong: Floats, order: float) -> list[Envelope]:
+def step_envelopes(distances: Distances, wrong: Bools, order: float) -> list[Envelope]:
     """Return outer envelopes of the zero-one loss: 1 from the lower bound of the distance on.
 
     Parameters
     ----------
     wrong
-        Loss of each sample where it is, ``(N,)``.
+        Whether each sample is an error where it is, ``(N,)``.
     """
     envelopes = []
     for loss, distance in zip(wrong, distances.lower, strict=True):
         if loss or not np.isfinite(distance):
-            envelopes.append(majorant(np.zeros(1), np.array([loss])))
+            envelopes.append(majorant(np.zeros(1), np.array([float(loss)])))
         else:
             costs = np.array([0.0, distance**order])
             envelopes.append(majorant(costs, np.array([float(distance <= 0), 1.0])))
@@ -93,6 +93,12 @@ class ErrorSet:
         self.cells, self.label, self.limits, self.counts = cells, label, limits, counts
         self.norm = problem.cost.norm
         self.pieces, self._deepest = self._nonempty(distance_pieces(cells, label))
+
+    @staticmethod
+    def errs(problem: Problem) -> Bools:
+        """Whether each sample is an error where it is, decided exactly, ``(N,)``."""
+        question = problem.replace(loss=ZeroOne())
+        return certain_losses(question, problem.points, problem.labels) > 0
 
     def distances(self, samples: Integers, programs: Programs) -> Distances:
         """Bracket the distances of samples of this label."""

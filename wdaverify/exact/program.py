@@ -107,14 +107,21 @@ class PieceProgram:
         if reach < np.inf:
             solution = self._attempt(gradient, sample, multiplier, reach)
             if solution is not None:
-                return solution
+                return self._pulled(solution, sample, reach)
             nearest = self._settle(np.zeros(self.n), sample, 1.0, np.inf)
             margin = 1e-9 * (1.0 + reach + float(np.abs(sample).max()))
             if -nearest.bound > reach + margin:
                 return Unreachable(nearest.cut)
             distance = float(self.norm.length(nearest.point - sample))
-            reach = max(reach, distance) + margin  # the cut holds for every reach
+            # barely within reach: the cut holds for every reach
+            wide = self._settle(gradient, sample, multiplier, max(reach, distance) + margin)
+            return self._pulled(wide, sample, reach)
         return self._settle(gradient, sample, multiplier, reach)
+
+    def _pulled(self, solution: Solution, sample: Floats, reach: float) -> Solution:
+        """Pull the point back to the reach that rounding made it exceed."""
+        shrink = reach / max(reach, float(self.norm.length(solution.point - sample)))
+        return solution._replace(point=sample + shrink * (solution.point - sample))
 
     def _attempt(
         self, gradient: Floats, sample: Floats, multiplier: float, reach: float

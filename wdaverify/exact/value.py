@@ -70,6 +70,7 @@ class ExactSolver:
         self.counts = Counts(cells=len(cells))
         self.atoms = Atoms(problem)
         self.stopped: LimitReached | None = None
+        self._nominal_errors = ErrorSet.errs(problem)
         self._programs = Programs(cells, problem.cost.norm)
         self._groups = {
             label: problem.active[problem.labels[problem.active] == label]
@@ -99,7 +100,7 @@ class ExactSolver:
             if isinstance(self.problem.loss, ZeroOne):
                 upper = self._zero_one(radius)
             elif self.problem.cost.finite:
-                upper = self._order_one(radius, tolerance)
+                upper = self._order_one(radius)
             else:
                 upper = self._order_infinity(radius)
         except LimitReached as reached:
@@ -108,23 +109,22 @@ class ExactSolver:
         return self._result(radius, upper, tolerance)
 
     def distances(self) -> Distances:
-        """Bracket the distance of every sample to its error set.
-
-        Raises
-        ------
-        LimitReached
-            Time or memory ran out.
-        """
+        """Bracket the distance of every sample to its error set; widely, if a limit ends it."""
         if self._distances is None:
             problem = self.problem
             lower, upper = np.zeros(len(problem)), np.full(len(problem), np.inf)
+            upper[self._nominal_errors] = 0.0
             witnesses = problem.points.copy()
             certified = np.zeros(len(problem), dtype=bool)
             for label in np.unique(problem.labels).tolist():
                 samples = np.flatnonzero(problem.labels == label)
-                errors = ErrorSet(problem, self.cells, label, self.counts, self.limits)
+                try:
+                    errors = ErrorSet(problem, self.cells, label, self.counts, self.limits)
+                    found = errors.distances(samples, self._programs)
+                except LimitReached as limit:
+                    self.stopped = limit
+                    break
                 self._error_sets[label] = errors
-                found = errors.distances(samples, self._programs)
                 lower[samples], upper[samples] = found.lower, found.upper
                 witnesses[samples] = found.witnesses
                 certified[samples] = found.certified
@@ -140,7 +140,7 @@ class ExactSolver:
         """Merge the outer envelopes that the suprema so far allow (finite order)."""
         probabilities = self.problem.probabilities
         if isinstance(self.problem.loss, ZeroOne):
-            wrong = self.atoms.losses[: len(self.problem)]
+            wrong = self._nominal_errors
             envelopes = step_envelopes(self.distances(), wrong, self.problem.cost.order)
             return merge(envelopes, probabilities)
         envelopes = [
@@ -205,7 +205,7 @@ class ExactSolver:
         far = np.maximum(upper - X, X - lower)
         return np.where(np.isfinite(far).all(axis=1), self.problem.cost.norm.length(far), np.inf)
 
-    def _order_one(self, radius: float, tolerance: float) -> float:
+    def _order_one(self, radius: float) -> float:
         tried: list[float] = []
         for _ in range(ROUNDS):
             inner = self.atoms.merge()
@@ -214,8 +214,6 @@ class ExactSolver:
             self.progress(f"radius {radius:g}", gap)
             multiplier = max(inner.multiplier(radius), self.floor)
             if any(abs(multiplier - seen) <= 1e-9 * max(seen, 1e-9) for seen in tried):
-                break
-            if tried and gap <= 1e-3 * tolerance:
                 break
             self.price(multiplier)
             tried.append(multiplier)
@@ -248,37 +246,33 @@ class ExactSolver:
         upper = np.zeros(len(self.problem))
         for label, samples in self._groups.items():
             search = self._suprema[label]
-            known = len(search.witnesses.values)
             reach = np.minimum(self._reach(samples), radius)
             upper[samples] = search.bounds(0.0, reach)
-            self._offer_within(search.witnesses.points[known:], samples, radius)
+            self._offer_within(search.witnesses.points[search.best(0.0, reach)], samples, radius)
             self.progress(f"radius {radius:g}", math.nan)
         return float(self.problem.probabilities @ upper)
 
     def _offer_within(self, points: Floats, samples: Integers, radius: float) -> None:
-        """Offer points to the samples within the radius, pulled in by what rounding adds."""
-        problem = self.problem
-        for i in samples.tolist():
-            near = points[
-                problem.cost.norm.length(points - problem.points[i]) <= radius * (1 + 1e-9)
-            ]
-            offset = near - problem.points[i]
-            for shrink in (0.0, 2.0**-51, 2.0**-48, 2.0**-45, 2.0**-42, 1e-9):
-                trial = problem.points[i] + offset * (1.0 - shrink)
-                kept = problem.cost.charge(trial, problem.points[i]) <= radius
-                self.atoms.add(trial[kept], np.full(int(kept.sum()), i))
+        """Offer each sample a point within the radius, pulled in by what rounding adds."""
+        origins = self.problem.points[samples]
+        for shrink in (0.0, 2.0**-51, 2.0**-48, 2.0**-45, 2.0**-42, 1e-9):
+            trials = origins + (points - origins) * (1.0 - shrink)
+            kept = self.problem.cost.charge(trials, origins) <= radius
+            self.atoms.add(trials[kept], samples[kept])
+            points, origins, samples = points[~kept], origins[~kept], samples[~kept]
 
     def _zero_one(self, radius: float) -> float:
         distances = self.distances()
         if self.problem.cost.finite:
             return self.outer().value(self.problem.cost.budget(radius))
-        errs = self.atoms.losses[: len(self.problem)] > 0
+        errs = self._nominal_errors
         flips = errs | (distances.lower <= radius)
         undecided = np.flatnonzero(flips & ~errs & (distances.upper > radius))
         for i in undecided.tolist():
-            point = self._error_sets[int(self.problem.labels[i])].reaches(
-                self.problem.points[i], radius
-            )
+            label = int(self.problem.labels[i])
+            if label not in self._error_sets:  # a limit was reached before
+                continue
+            point = self._error_sets[label].reaches(self.problem.points[i], radius)
             if point is None:
                 flips[i] = False
             else:
