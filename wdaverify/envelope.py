@@ -101,7 +101,8 @@ def _below(costs: Floats, losses: Floats, a: int, b: int, c: int) -> bool:
 
 
 def _slope(costs: Floats, losses: Floats, a: int, b: int) -> float:
-    return float((losses[b] - losses[a]) / (costs[b] - costs[a]))
+    with np.errstate(over="ignore"):  # a cost that all but vanishes has a slope without bound
+        return float((losses[b] - losses[a]) / (costs[b] - costs[a]))
 
 
 def minorant(intercepts: Floats, slopes: Floats) -> Envelope:

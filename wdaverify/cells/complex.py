@@ -10,7 +10,7 @@ import numpy as np
 from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.enumeration import CANCELLED, cells_of
-from wdaverify.cells.frame import Frame, frame_of
+from wdaverify.cells.frame import Frame, frame_of, unit_rows
 from wdaverify.cells.recession import is_bounded
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
@@ -172,16 +172,14 @@ class _Rows:
         )  # fmt: skip
         self._exact = ExactCells(network, identity)
         summands = [np.abs(W).sum(axis=1) for W in network.weights[:-1]]
-        summands[:1] = [np.linalg.norm(W, axis=1) for W in network.weights[:-1][:1]]
+        summands[:1] = [np.zeros(len(W)) for W in network.weights[:-1][:1]]  # nothing cancels
         self._summands = np.concatenate(summands) if summands else np.zeros(0)
 
     def half_spaces(self, pattern: Bools, cuts: Bools, hidden: AffineMap) -> AffineMap:
         index = np.flatnonzero(cuts)
         sign = np.where(pattern[index], -1.0, 1.0)
         J, c = hidden.matrix[index].copy(), hidden.offset[index].copy()
-        length = np.linalg.norm(J, axis=1)
-        for r in np.flatnonzero(length <= CANCELLED * self._summands[index]):
+        for r in np.flatnonzero(np.abs(J).sum(axis=1) <= CANCELLED * self._summands[index]):
             J[r], c[r] = self._exact.float_row(int(index[r]), pattern)
-            length[r] = np.linalg.norm(J[r])
-        factor = sign / length
-        return AffineMap(factor[:, None] * J, -factor * c)
+        J, c = unit_rows(J, c)
+        return AffineMap(sign[:, None] * J, -sign * c)

@@ -15,7 +15,7 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.decision import ExactCells
-from wdaverify.cells.frame import Frame
+from wdaverify.cells.frame import Frame, unit_rows
 from wdaverify.convex.highs import LinearProgram, Status
 from wdaverify.errors import EnumerationError
 from wdaverify.limits import Limits
@@ -35,6 +35,10 @@ CANCELLED = 1e-7
 
 FAR = 1e14
 """A hyperplane farther away than this is left to exact arithmetic."""
+
+
+BLIND = 1e12
+"""Partial cells farther away than this are decided by exact arithmetic throughout."""
 
 
 class Found(NamedTuple):
@@ -103,7 +107,7 @@ class _Search:
         self.linear = network.linear
         self.starts = np.concatenate([[0], np.cumsum(network.widths)]).astype(int)
         self.layer_of = np.repeat(np.arange(len(network.widths)), network.widths)
-        self.support = _normalised(frame.matrix.astype(np.float64), frame.bound.astype(np.float64))
+        self.support = unit_rows(frame.matrix.astype(np.float64), frame.bound.astype(np.float64))
         self.size = np.abs(frame.basis.astype(np.float64))
         low, high = frame.extent()
         self.extent = np.maximum(np.abs(low), np.abs(high))
@@ -166,12 +170,10 @@ class _Search:
         summands = weights.sum() if layer else (weights @ self.size).sum()
         if np.abs(w).sum() <= CANCELLED * summands:
             w, b = self.exact.float_row(k, partial.pattern)
-        largest = float(np.abs(w).max(initial=0.0))
-        if largest == 0.0:
+        if not np.any(w):
             return None
-        w, b = w / largest, b / largest  # a square of something tiny would underflow
-        length = float(np.linalg.norm(w))
-        return w / length, b / length
+        (w,), (b,) = unit_rows(w[None, :], np.array([b]))
+        return w, float(b)
 
     def _sides(
         self, partial: _Partial, row: tuple[Floats, float] | None
@@ -187,6 +189,8 @@ class _Search:
         if row is None:
             return {self.exact.row(k, partial.pattern)[1] > 0: None}
         w, b = row
+        if np.abs(partial.points[0]).max(initial=0.0) >= BLIND:
+            return self._settle(partial, {}, [False, True], w)
         values = partial.points @ w + b
         sides: dict[bool, Floats | None] = {}
         doubtful = []
@@ -223,7 +227,8 @@ class _Search:
         matrix = np.concatenate([self.support.matrix, partial.matrix, w[None, :]])
         bound = float(eta @ np.append(self._bounds(partial), cap - b)) + b
         bound += self._residual(w - matrix.T @ eta, matrix, eta)
-        return point, value if bound - value <= DOUBT / 2 else 0.0
+        missed = value > 0 and self._slack(partial, point) < -INSIDE  # a relaxed row
+        return point, 0.0 if missed or bound - value > DOUBT / 2 else value
 
     def _residual(self, residual: Floats, matrix: Floats, eta: Floats) -> float:
         """Charge what the multipliers leave of the row: bounded by the support or by themselves.
@@ -338,8 +343,3 @@ def _existing(children: list[_Partial | None], neuron: int) -> list[_Partial]:
     if not existing:
         raise EnumerationError(f"neuron {neuron}: neither side meets a cell with interior")
     return existing
-
-
-def _normalised(matrix: Floats, bound: Floats) -> AffineMap:
-    length = np.linalg.norm(matrix, axis=1)
-    return AffineMap(matrix / length[:, None], bound / length)

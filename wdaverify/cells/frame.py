@@ -14,10 +14,11 @@ from wdaverify.arrays import Floats
 from wdaverify.convex.exact import exact_interior_point, exact_maximum
 from wdaverify.convex.highs import LinearProgram, Status
 from wdaverify.errors import ProblemError
+from wdaverify.network import AffineMap
 from wdaverify.rational import Rationals, rationals
 from wdaverify.support import Box, Polytope, Support
 
-__all__ = ["Frame", "bounding_box", "frame_of"]
+__all__ = ["Frame", "bounding_box", "frame_of", "unit_rows"]
 
 REACH = 1.0
 """Largest inradius looked for: an unbounded support has no centre."""
@@ -60,6 +61,16 @@ class Frame:
         """Map points of the affine hull to coordinates: ``(..., n) -> (..., d)``."""
         inverse = np.linalg.pinv(self.basis.astype(np.float64)).T
         return np.asarray((points - self.origin.astype(np.float64)) @ inverse)
+
+
+def unit_rows(matrix: Floats, offset: Floats) -> AffineMap:
+    """Scale rows to unit length, also where a square would underflow; rows of zeros stay."""
+    largest = np.abs(matrix).max(axis=1, initial=0.0)
+    largest = np.where(largest > 0, largest, 1.0)
+    matrix, offset = matrix / largest[:, None], offset / largest
+    length = np.linalg.norm(matrix, axis=1)
+    length = np.where(length > 0, length, 1.0)
+    return AffineMap(matrix / length[:, None], offset / length)
 
 
 def frame_of(support: Support) -> Frame:

@@ -15,7 +15,8 @@ import numpy as np
 from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.decision import ExactCells
-from wdaverify.cells.enumeration import DOUBT
+from wdaverify.cells.enumeration import BLIND, DOUBT
+from wdaverify.cells.frame import unit_rows
 from wdaverify.convex.exact import exact_interior_point
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.errors import EnumerationError
@@ -63,6 +64,7 @@ def facets(cells: CellComplex, index: int) -> Iterator[Facet]:
     exact = ExactCells(cells.network, cells.frame)
     A, b = _exact_rows(cells, index, exact)
     G, h = _float_rows(A, b)
+    far = np.abs(h).max(initial=0.0) >= BLIND
     base = len(cells.frame.bound)
     d = cells.frame.dimension
     free = np.append(np.full(d, np.inf), 1.0)
@@ -80,9 +82,9 @@ def facets(cells: CellComplex, index: int) -> Iterator[Facet]:
         others = np.delete(np.arange(len(G)), row)
         point = answer.point[:d]
         room = float((h[others] - G[others] @ point).min(initial=1.0))
-        if room <= -DOUBT:
+        if room <= -DOUBT and not far:
             continue
-        if room > DOUBT:
+        if room > DOUBT and not far:
             yield Facet(neuron, point, G[row], room)
             continue
         rational = _exact_facet(A, b, row)
@@ -180,9 +182,7 @@ def _exact_rows(cells: CellComplex, index: int, exact: ExactCells) -> tuple[Rati
 
 
 def _float_rows(A: Rationals, b: Rationals) -> AffineMap:
-    G, h = A.astype(np.float64), b.astype(np.float64)
-    length = np.linalg.norm(G, axis=1)
-    return AffineMap(G / length[:, None], h / length)
+    return unit_rows(A.astype(np.float64), b.astype(np.float64))
 
 
 def _exact_facet(A: Rationals, b: Rationals, row: int) -> Rationals | None:

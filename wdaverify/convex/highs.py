@@ -12,13 +12,13 @@ import highspy
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.errors import SolverError, UnsupportedError
+from wdaverify.errors import SolverError
 
 __all__ = ["Answer", "LinearProgram", "Status"]
 
 
 HUGE = 1e15
-"""Bounds beyond this are refused; HiGHS itself would take 1e20 for infinity in silence."""
+"""Bounds beyond this are relaxed to it; HiGHS itself would take 1e20 for infinity in silence."""
 
 
 class Status(Enum):
@@ -88,10 +88,8 @@ class LinearProgram:
     def add_rows(self, matrix: Floats, upper: Floats, lower: Floats | None = None) -> None:
         """Append ``lower <= matrix x <= upper``: ``(m, n)`` and ``(m,)``.
 
-        Raises
-        ------
-        UnsupportedError
-            A finite bound beyond ``HUGE``.
+        An upper bound beyond ``HUGE`` is relaxed: a maximum stays an upper bound, and a point is
+        checked by the caller anyway.
         """
         m, n = matrix.shape
         if m == 0:
@@ -99,12 +97,8 @@ class LinearProgram:
         below = np.full(m, -np.inf) if lower is None else lower
         starts = np.arange(0, m * n, n, dtype=np.int32)
         index = np.tile(self._columns, m)
-        if np.abs(np.where(np.isfinite(upper), upper, 0.0)).max() >= HUGE:
-            raise UnsupportedError(
-                f"a hyperplane lies {np.abs(upper).max():.1e} from the origin, expected less than "
-                f"{HUGE:.0e}: bound the support or rescale the inputs"
-            )
-        self._highs.addRows(m, below, upper, m * n, starts, index, matrix.ravel())
+        relaxed = np.where(upper >= HUGE, np.inf, np.maximum(upper, -HUGE))
+        self._highs.addRows(m, below, relaxed, m * n, starts, index, matrix.ravel())
 
     def drop_rows(self, keep: int) -> None:
         """Delete every row after the first ``keep``."""
