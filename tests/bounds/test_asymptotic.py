@@ -8,7 +8,7 @@ import pytest
 from reference.milp import asymptotic_slope as milp_slope
 from reference.question import Question
 
-from wdaverify import Box, Polytope, Problem, ReLUNetwork, TransportCost, enumerate_cells, solve
+from wdaverify import Box, Polytope, Problem, ReLUNetwork, TransportCost, enumerate_cells
 from wdaverify.bounds.asymptotic import asymptotic_slope
 from wdaverify.bounds.certificate import cell_lipschitz
 from wdaverify.errors import UnsupportedError
@@ -62,7 +62,7 @@ def homogeneous_margin(network, directions, label):
     return others.max(axis=1) - h[:, label]
 
 
-def sphere(norm, count=40_001):
+def sphere(norm, count=8_001):
     """Directions of length 1 in the plane, corners and axes included."""
     side = np.linspace(-1.0, 1.0, count)
     if norm == "linf":
@@ -84,7 +84,7 @@ def test_no_direction_in_the_plane_is_steeper_and_one_is_as_steep(norm, space, s
     for label in range(3):
         found = asymptotic_slope(problem_of(network, [label], norm=norm, support=support))
         steepest = max(0.0, homogeneous_margin(network, directions, label).max())
-        spacing = 2.0 * constants.max() / 40_000
+        spacing = 2.0 * constants.max() / 8_000
         assert steepest <= found.upper + 1e-9
         assert steepest >= found.lower - spacing
         assert found.upper - found.lower <= 1e-9 * (1 + found.upper)
@@ -186,11 +186,12 @@ def test_the_three_losses_share_the_slope(loss):
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 @pytest.mark.parametrize("loss", ["margin", "hinge"])
 def test_it_is_a_lower_bound_on_the_value_and_reached_far_out(norm, loss):
-    for seed in range(4):
+    for seed in range(2):
         problem = problem_of(random_network(50 + seed), [0, 1, 2], norm=norm, loss=loss)
         slope = asymptotic_slope(problem)
+        exact = ExactSolver(problem, enumerate_cells(problem.network))
         for radius in (0.0, 0.1, 1.0, 50.0):
-            found = solve(problem, radius=radius)
+            found = exact.solve(radius)
             assert slope.bound(problem, radius) == pytest.approx(
                 problem.nominal + radius * slope.lower
             )

@@ -65,8 +65,8 @@ def test_curve_at_a_radius_is_the_value_solved_there(loss, order, space, norm):
     curve = value_curve(problem, cells=cells)
     assert curve.interpolation == "budget"
     assert curve.gap <= TOLERANCE * max(1.0, np.abs(curve.upper).max())
-    inside = np.random.default_rng(1).uniform(0.0, 1.2 * curve.radius[-1] + 0.1, size=4)
-    for radius in (0.0, *curve.radius[1:4].tolist(), *inside.tolist(), 9.0):
+    inside = np.random.default_rng(1).uniform(0.0, 1.2 * curve.radius[-1] + 0.1, size=2)
+    for radius in (0.0, *curve.radius[1:3].tolist(), *inside.tolist(), 9.0):
         found = ExactSolver(problem, cells).solve(radius)
         assert_is(curve(radius), found.lower, found.upper)
 

@@ -298,7 +298,7 @@ def test_monotone_in_the_radius_and_concave_in_the_budget(loss, order, seed, spa
 @pytest.mark.parametrize("where", ["at zero", "inside", "at corners"])
 def test_the_multiplier_is_the_right_hand_slope(loss, where):
     checked = 0
-    for seed, space in itertools.product(range(8), ("box", "space", "half")):
+    for seed, space in itertools.product(range(4), ("box", "space", "half")):
         problem = random_problem(seed, loss, 1, space)
         cells = enumerate_cells(problem.network, problem.support)
         curve = value_curve(problem, cells=cells, tolerance=1e-9)
@@ -322,7 +322,7 @@ def test_the_multiplier_is_the_right_hand_slope(loss, where):
             else:
                 assert found.multiplier == pytest.approx(right, rel=1e-5, abs=1e-5), (seed, space)
             checked += 1
-    assert checked >= 8
+    assert checked >= 5
 
 
 @pytest.mark.parametrize("loss", ["margin", "hinge", "zero-one"])
@@ -396,7 +396,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(("loss", "order"), QUESTIONS)
-@settings(repeat, max_examples=3)
+@settings(repeat, max_examples=2)
 @given(seed=seeds, space=st.sampled_from(SPACES))
 def test_equivalent_problems_have_the_same_value(loss, order, change, seed, space):
     problem = random_problem(seed, loss, order, space)
@@ -412,18 +412,17 @@ def scaled_logits(network, factor):
     return ReLUNetwork([*hidden, factor * last], [*inner, factor * bias], network.slopes)
 
 
-@pytest.mark.parametrize("factor", [2.0**-12, 2.0**-6, 2.0**12])
+@pytest.mark.parametrize("factor", [2.0**-12, 2.0**12])
 @pytest.mark.parametrize("space", SPACES)
 def test_the_value_scales_with_the_logits(factor, space):
-    for seed in (6, 15, 50, 119, 204):
+    for seed in (6, 50, 204):
         problem = random_problem(seed, "margin", 1, space)
         other = problem.replace(network=scaled_logits(problem.network, factor))
-        for radius in (0.07, 0.6):
-            first, second = solve(problem, radius=radius), solve(other, radius=radius)
-            assert second.status == "exact"
-            room = EXACT * max(1.0, factor, factor * abs(first.lower))
-            assert second.lower == pytest.approx(factor * first.lower, abs=room)
-            assert second.upper == pytest.approx(factor * first.upper, abs=room)
+        first, second = solve(problem, radius=0.3), solve(other, radius=0.3)
+        assert second.status == "exact"
+        room = EXACT * max(1.0, factor, factor * abs(first.lower))
+        assert second.lower == pytest.approx(factor * first.lower, abs=room)
+        assert second.upper == pytest.approx(factor * first.upper, abs=room)
 
 
 @pytest.mark.parametrize("factor", [2.0**-8, 2.0**8])
@@ -431,7 +430,7 @@ def test_the_value_scales_with_the_logits(factor, space):
 @pytest.mark.parametrize("space", ["box", "space", "half"])
 def test_the_unit_of_the_inputs_does_not_matter(factor, loss, order, space):
     """Pixels from 0 to 255 instead of from 0 to 1."""
-    for seed in range(700, 704):
+    for seed in (700, 701):
         problem = random_problem(seed, loss, order, space)
         first, *others = problem.network.weights
         other = problem.replace(
@@ -439,8 +438,7 @@ def test_the_unit_of_the_inputs_does_not_matter(factor, loss, order, space):
             points=factor * problem.points,
             support=Box(factor * problem.support.lower, factor * problem.support.upper),
         )
-        for radius in (0.07, 0.6):
-            assert_close(solve(problem, radius=radius), solve(other, radius=factor * radius))
+        assert_close(solve(problem, radius=0.3), solve(other, radius=factor * 0.3))
 
 
 def test_a_problem_that_is_not_equivalent_is_told_apart():

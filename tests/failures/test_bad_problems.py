@@ -168,8 +168,8 @@ BAD_VALUES = {
         ("[0.5, {}]", "expected a finite number >= 0, found a table"),
     ],
     "label_cost": [
-        ("-1", "expected a number >= 0, found -1"),
-        ('"inf"', "expected a number >= 0, found 'inf'"),
+        ("-1", "expected a finite number >= 0, found -1"),
+        ('"inf"', "expected a finite number >= 0, found 'inf'"),
         ("nan", "expected a number >= 0, found nan"),
         ("true", "expected a number >= 0, found true"),
         ("[1]", "expected a number >= 0, found [1]"),
@@ -406,7 +406,7 @@ def test_a_line_break_in_a_path(good):
         (Overrides(order=0.5), '--order: expected a number p >= 1 or "inf", found 0.5'),
         (Overrides(order="x"), "--order: expected a number p >= 1 or \"inf\", found 'x'"),
         (Overrides(order=math.nan), '--order: expected a number p >= 1 or "inf", found nan'),
-        (Overrides(label_cost=-1.0), "--label-cost: expected a number >= 0, found -1.0"),
+        (Overrides(label_cost=-1.0), "--label-cost: expected a finite number >= 0, found -1.0"),
         (
             Overrides(label_cost=1.0, order="inf"),
             "--label-cost: a label move has a cost only for a finite order",

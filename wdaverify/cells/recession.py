@@ -11,6 +11,7 @@ import numpy as np
 from wdaverify.arrays import Floats
 from wdaverify.convex.exact import exact_maximum
 from wdaverify.convex.highs import LinearProgram, Status
+from wdaverify.errors import SolverError
 from wdaverify.norms import GroundNorm
 from wdaverify.rational import Rationals, rationals
 
@@ -114,6 +115,8 @@ def steepest_recession(a: Floats, matrix: Floats, norm: GroundNorm) -> Slope:
     answer = program.maximize(costs)
     if answer.status is not Status.OPTIMAL:
         answer = program.solve_afresh(costs)
+    if answer.status is not Status.OPTIMAL:
+        raise SolverError(f"recession slope: HiGHS says {answer.status.value}, expected an optimum")
     eta = np.maximum(answer.multipliers[: len(matrix)], 0.0)
     upper = float(norm.dual_length(a - matrix.T @ eta))
     point = answer.point if norm.name == "linf" else answer.point[:n] - answer.point[n:]

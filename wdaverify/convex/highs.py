@@ -12,7 +12,6 @@ import highspy
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.errors import SolverError
 
 __all__ = ["Answer", "LinearProgram", "Status"]
 
@@ -116,13 +115,7 @@ class LinearProgram:
         self._highs.changeColBounds(column, lower, upper)
 
     def maximize(self, costs: Floats) -> Answer:
-        """Solve for ``costs (n,)``; asked again from scratch when the first answer is unclear.
-
-        Raises
-        ------
-        SolverError
-            HiGHS failed to run at all.
-        """
+        """Solve for ``costs (n,)``; asked again from scratch when the first answer is unclear."""
         self._highs.changeColsCost(len(costs), self._columns, costs)
         answer = self._run()
         if answer.status is Status.UNKNOWN:
@@ -136,9 +129,9 @@ class LinearProgram:
         return self.maximize(costs)
 
     def _run(self) -> Answer:
-        if self._highs.run() == highspy.HighsStatus.kError:
-            raise SolverError("HiGHS stopped with an error")
+        failed = self._highs.run() == highspy.HighsStatus.kError
         status = _STATUS.get(self._highs.getModelStatus(), Status.UNKNOWN)
+        status = Status.UNKNOWN if failed else status
         solution: Any = self._highs.getSolution()
         return Answer(
             status,

@@ -23,6 +23,10 @@ from wdaverify.support import Box, Support
 __all__ = ["PieceProgram", "Solution", "Unreachable"]
 
 
+SLACK = 1e-9
+"""How far rows are moved out when rounding leaves no point that satisfies them."""
+
+
 class Solution(NamedTuple):
     """A point of the piece and a cut, each checked by the other.
 
@@ -60,7 +64,10 @@ class PieceProgram:
         The norm is not polyhedral.
     """
 
-    def __init__(self, rows: AffineMap, support: Support, norm: GroundNorm) -> None:
+    def __init__(
+        self, rows: AffineMap, support: Support, norm: GroundNorm, *, slack: float = 0.0
+    ) -> None:
+        self._slack = slack
         if not norm.polyhedral:
             raise UnsupportedError(f"norm: the linear programs need l1 or linf, found {norm.name}")
         n = rows.matrix.shape[1]
@@ -97,12 +104,13 @@ class PieceProgram:
         Returns
         -------
         Solution or Unreachable
-            The latter, with a cut that shows it, where the piece is farther away than ``reach``.
+            The latter, with a cut that shows it, where the piece is farther away than ``reach``
+            or, by exact arithmetic, empty.
 
         Raises
         ------
         SolverError
-            Neither the solver (asked twice) nor exact arithmetic finds a point.
+            Also exact arithmetic calls a program unbounded that cannot be.
         """
         if reach < np.inf:
             solution = self._attempt(gradient, sample, multiplier, reach)
@@ -110,13 +118,21 @@ class PieceProgram:
                 return self._pulled(solution, sample, reach)
             nearest = self._settle(np.zeros(self.n), sample, 1.0, np.inf)
             margin = 1e-9 * (1.0 + reach + float(np.abs(sample).max()))
+            if nearest is None:
+                return self._nowhere
             if -nearest.bound > reach + margin:
                 return Unreachable(nearest.cut)
             distance = float(self.norm.length(nearest.point - sample))
-            # barely within reach: the cut holds for every reach
-            wide = self._settle(gradient, sample, multiplier, max(reach, distance) + margin)
-            return self._pulled(wide, sample, reach)
-        return self._settle(gradient, sample, multiplier, reach)
+            wide = max(reach, distance) + margin  # the cut holds for every reach
+            found = self._settle(gradient, sample, multiplier, wide)
+            return self._nowhere if found is None else self._pulled(found, sample, reach)
+        solution = self._settle(gradient, sample, multiplier, reach)
+        return self._nowhere if solution is None else solution
+
+    @property
+    def _nowhere(self) -> Unreachable:
+        """``0 <= −1``, which holds at no distance from any sample."""
+        return Unreachable(Cut(np.zeros(self.n), -1.0, 0.0))
 
     def _pulled(self, solution: Solution, sample: Floats, reach: float) -> Solution:
         """Pull the point back to the reach that rounding made it exceed."""
@@ -142,18 +158,27 @@ class PieceProgram:
 
     def _settle(
         self, gradient: Floats, sample: Floats, multiplier: float, reach: float
-    ) -> Solution:
-        """Ask the solver, then exact arithmetic."""
+    ) -> Solution | None:
+        """Ask the solver, then exact arithmetic; ``None`` where that finds the piece empty."""
         solution = self._attempt(gradient, sample, multiplier, reach)
+        if solution is not None:
+            return solution
+        ball = np.concatenate([sample, -sample])
+        exact = self._solve_exactly(self._costs(gradient, multiplier), ball, reach)
+        if exact.status is Status.INFEASIBLE:
+            return None if self._slack else self._relaxed(gradient, sample, multiplier, reach)
+        solution = self._read(exact, gradient, sample, multiplier, reach)
         if solution is None:
-            ball = np.concatenate([sample, -sample])
-            exact = self._solve_exactly(self._costs(gradient, multiplier), ball, reach)
-            solution = self._read(exact, gradient, sample, multiplier, reach)
-        if solution is None:
-            raise SolverError(
-                "sub-problem: no feasible point found, although its cell is not empty"
-            )
+            raise SolverError("sub-problem: unbounded, although its multiplier forbids that")
         return solution
+
+    def _relaxed(
+        self, gradient: Floats, sample: Floats, multiplier: float, reach: float
+    ) -> Solution | None:
+        """Solve with rows moved out by far more than their rounding: a bound on the piece."""
+        rows = AffineMap(self.matrix, self.bound + SLACK * (1.0 + np.abs(self.bound)))
+        program = PieceProgram(rows, Box(self.lower, self.upper), self.norm, slack=SLACK)
+        return program._settle(gradient, sample, multiplier, reach)
 
     def _costs(self, gradient: Floats, multiplier: float) -> Floats:
         costs = -multiplier * self._distance

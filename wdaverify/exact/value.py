@@ -25,7 +25,7 @@ from wdaverify.errors import LimitReached
 from wdaverify.exact.answer import ExactValue, check_supported
 from wdaverify.exact.distances import Distances, ErrorSet, step_envelopes
 from wdaverify.exact.pieces import loss_pieces
-from wdaverify.exact.recession import Escape, Tail, escape, tail_points
+from wdaverify.exact.recession import Tail, escape, tail_points
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
@@ -80,7 +80,6 @@ class ExactSolver:
         self._distances: Distances | None = None
         self._error_sets: dict[int, ErrorSet] = {}
         self._suprema: dict[int, LabelSupremum] = {}
-        self._escapes: dict[int, Escape] = {}
         self.floor = 0.0
         self._lines: list[tuple[Floats, Floats]] = []
         if not isinstance(problem.loss, ZeroOne):
@@ -158,10 +157,10 @@ class ExactSolver:
             pieces = loss_pieces(self.cells, problem.loss, label)
             steepest[samples] = norm.dual_length(pieces.gradients).max()
             if problem.cost.order == 1:
-                found = self._escapes[label] = escape(self.cells, pieces, norm)
-                self.floor = max(self.floor, found.bound * (1.0 + 1e-12))
-                if found.ray is not None:
-                    self.atoms.rays[label] = found.ray
+                ray, slope = escape(self.cells, pieces, norm)
+                self.floor = max(self.floor, slope * (1.0 + 1e-12))
+                if ray is not None:
+                    self.atoms.rays[label] = ray
             self._suprema[label] = LabelSupremum(
                 pieces,
                 problem.points[samples],
@@ -225,17 +224,16 @@ class ExactSolver:
         if self.atoms.merge().allocate(radius).escape is None:
             return
         envelopes = self.atoms.envelopes()
-        for i in self.problem.active.tolist():
-            self.limits.check("solving sub-problems")
-            label = int(self.problem.labels[i])
-            last, mass = envelopes[i], float(self.problem.probabilities[i])
-            intercept = float(last.losses[-1] - last.slope * last.costs[-1])
-            tail = Tail(self.floor, intercept, 2.0 * radius / mass)
-            pieces, x = self._suprema[label].pieces, self.problem.points[i]
-            points = tail_points(self._escapes[label], pieces, self._programs, x, tail)
-            self.atoms.add(points, np.full(len(points), i))
-            if len(points) and self.atoms.merge().allocate(radius).escape is None:
-                return
+        for label, samples in self._groups.items():
+            for k, i in enumerate(samples.tolist()):
+                self.limits.check("solving sub-problems")
+                last, mass = envelopes[i], float(self.problem.probabilities[i])
+                intercept = float(last.losses[-1] - last.slope * last.costs[-1])
+                tail = Tail(self.floor, intercept, 2.0 * radius / mass)
+                points = tail_points(self._suprema[label], k, tail)
+                self.atoms.add(points, np.full(len(points), i))
+                if len(points) and self.atoms.merge().allocate(radius).escape is None:
+                    return
 
     def _dual(self, radius: float) -> float:
         """Best of the upper bounds ``λε + Σ μ_i φ_i(λ)``."""
