@@ -328,7 +328,7 @@ def test_the_multiplier_is_the_right_hand_slope(loss, where):
 @pytest.mark.parametrize("loss", ["margin", "hinge", "zero-one"])
 def test_order_infinity_is_the_same_in_every_order_of_radii(loss):
     """What a small radius finds must serve a larger one, with its points."""
-    for seed, space in itertools.product(range(6), ("box", "half", "polytope")):
+    for seed, space in itertools.product(range(4), ("box", "half", "polytope")):
         problem = random_problem(500 + seed, loss, math.inf, space)
         cells = enumerate_cells(problem.network, problem.support)
         radii = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0]

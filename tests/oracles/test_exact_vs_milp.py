@@ -69,7 +69,7 @@ def compare(folder, samples, loss, norm, order, radii):
 @pytest.mark.parametrize("norm", ["l1", "linf"])
 @pytest.mark.parametrize("loss", ["margin", "zero-one"])
 def test_order_one_on_moons(loss, norm):
-    compare("moons", 5, loss, norm, 1, (0.05,))
+    compare("moons", 4, loss, norm, 1, (0.05,))
 
 
 @pytest.mark.parametrize(("loss", "norm"), [("margin", "linf"), ("zero-one", "l1")])

@@ -177,17 +177,19 @@ class ErrorSet:
         if length == 0:
             return b, cell.interior
         self.counts.programs += 1
+        unit = a / length  # the very floats of the cap below, or exact arithmetic sees two slopes
         margin = float(a @ cell.interior) + b
         cap = max(DEPTH, 2.0 * margin)
         rows = AffineMap(
-            np.concatenate([cell.half_spaces.matrix, a[None, :] / length]),
+            np.concatenate([cell.half_spaces.matrix, unit[None, :]]),
             np.append(cell.half_spaces.offset, (cap - b) / length),
         )
         program = PieceProgram(rows, self.cells.support, self.norm)
-        solution = program.solve(a, cell.interior, 0.0)
+        solution = program.solve(unit, cell.interior, 0.0)
         if not isinstance(solution, Solution):  # no point at all: the cell is thinner than float64
             return 0.0, cell.interior
-        return b + solution.bound + solution.cut.steepness * FAR, solution.point
+        top = solution.bound + solution.cut.steepness * FAR
+        return b + length * top, solution.point
 
     def _push(self, piece: int, point: Floats) -> Floats:
         """Move a boundary point towards the deepest point until its error is certain."""
