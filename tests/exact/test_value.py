@@ -216,6 +216,19 @@ def test_a_supremum_that_is_reached_before_the_ray_is_attained():
     assert found.attained is True
 
 
+def test_an_affine_margin_attains_its_supremum_at_every_radius():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        size = 10.0 ** rng.integers(-3, 2)
+        affine = ReLUNetwork([size * rng.normal(size=(2, 2))], [rng.normal(size=2)])
+        problem = Problem(affine, rng.normal(size=(1, 2)), [0])
+        for radius in (0.01, 0.1, 1.0):
+            found = solve(problem, radius=radius)
+            expected = problem.nominal + radius * np.abs(np.diff(affine.weights[0], axis=0)).sum()
+            assert found.upper == pytest.approx(expected, rel=1e-9)
+            assert found.attained is True, (seed, radius)
+
+
 def test_a_supremum_that_is_reached_while_a_ray_is_as_steep_is_attained():
     """Loss ``min(1, max(0, −x)) + max(0, x − 1)`` at 0: to the left 1 is gained at once."""
     hidden = ReLUNetwork(
