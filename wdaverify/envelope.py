@@ -26,7 +26,7 @@ from wdaverify.arrays import Floats, Integers
 __all__ = ["Allocation", "Envelope", "Escape", "Merge", "Share", "majorant", "merge", "minorant"]
 
 
-ALMOST: Final = 1.0 - 1e-12
+ALMOST: Final = 1.0 - 1e-9
 """A segment as steep as a ray, up to rounding, goes before it: there the supremum is attained."""
 
 

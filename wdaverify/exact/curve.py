@@ -4,6 +4,7 @@ Inner and outer merges are concave piecewise linear in the budget and sandwich t
 multiplier at the corner where they differ most is priced until they agree everywhere.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -65,7 +66,10 @@ class ValueCurve:
 
     @property
     def gap(self) -> float:
-        """Largest difference between upper and lower value at a corner."""
+        """Largest difference between upper and lower value, infinite if they drift apart."""
+        low, high = self.final_slope
+        if high > low + 1e-9 * max(1.0, high):
+            return math.inf
         return float((self.upper - self.lower).max())
 
 

@@ -67,9 +67,9 @@ def tail_points(search: LabelSupremum, sample: int, tail: Tail) -> Floats:
     tied = bounds >= tail.intercept - 1e-9 * max(1.0, abs(tail.intercept))
     points = []
     for piece in np.flatnonzero(tied).tolist():
-        gradient = search.pieces.gradients[piece]
+        gradient = search.pieces.gradients[piece] / tail.slope  # unit scale: HiGHS ignores 1e-7
         program = search.programs.of(search.pieces, piece)
-        solution = program.solve(gradient, X[0], tail.slope * (1.0 - 1e-7), tail.far)
+        solution = program.solve(gradient, X[0], 1.0 - 1e-6, tail.far)
         if isinstance(solution, Solution):
             points.append(solution.point)
     return np.array(points).reshape(-1, X.shape[1])
