@@ -80,7 +80,7 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks; prints machine, versions, sizes, medians and ratios."""
-    install(session, "test", "problems")
+    """Run the benchmarks; prints machine, versions, sizes, medians and ratios; under an hour."""
+    install(session, "test", "problems", "bench")
     for script in sorted(Path("tests/benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs, env=QUIET)

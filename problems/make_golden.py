@@ -87,6 +87,18 @@ AFFINE: Final = Golden(
     weights=[1, 2, 1, 4],
 )
 
+# z_1 - z_0 = 1.5 x_1 + 2 x_2 + 0.5, a slope of Euclidean length 2.5
+AFFINE_PLANE: Final = Golden(
+    layers=[([[-0.5, 1], [1, 3]], [0, 0.5])],
+    points=[[0, 0], [1, -1], [-1, 1], [2, 0]],
+    labels=[0, 1, 0, 1],
+)
+
+# the label falls from the first to the fourth place: z = (-x, 1, 0, -1)
+FALLING: Final = Golden(
+    layers=[([[-1], [0], [0], [0]], [0, 1, 0, -1])], points=[[-2]], labels=[0]
+)
+
 # distances to the error set, in this order: 0 (already wrong), 1/4, 1/2, 1/2, 1, 3/2, 2, 4
 ZERO_ONE_LINE: Final = Golden(
     layers=[LINE],
@@ -98,9 +110,12 @@ GOLDEN: Final[dict[str, Golden]] = {
     "affine-linf": AFFINE,
     "affine-l1": AFFINE,
     "affine-linf-inf": AFFINE,
+    "affine-l2": AFFINE_PLANE,
+    "affine-l2-inf": AFFINE_PLANE,
     "relu-line": RELU_LINE,
     "relu-interval": RELU_LINE,
     "relu-line-inf": RELU_LINE,
+    "relu-line-2": RELU_LINE,
     "absolute-value": Golden(layers=ABSOLUTE, points=[[-2], [1]], labels=[0, 0]),
     "negative-absolute-value": Golden(layers=NEGATIVE_ABSOLUTE, points=[[0]], labels=[0]),
     "negative-absolute-value-mixed": Golden(
@@ -124,9 +139,28 @@ GOLDEN: Final[dict[str, Golden]] = {
         labels=[0, 0, 0, 0],
     ),
     "zero-one-line": ZERO_ONE_LINE,
+    "zero-one-line-2": ZERO_ONE_LINE,
     "zero-one-line-inf": ZERO_ONE_LINE,
+    "zero-one-label-move": Golden(
+        layers=[LINE], points=[[-1], [-0.25], [2]], labels=[0, 0, 1], weights=[1, 1, 2]
+    ),
     "hinge-line": Golden(
         layers=[LINE], points=[[-3], [0], [1]], labels=[0, 0, 1], weights=[1, 1, 2]
+    ),
+    "hinge-line-3": Golden(layers=[LINE], points=[[-2]], labels=[0]),
+    "label-move": Golden(layers=[LINE], points=[[-2]], labels=[0]),
+    "cross-entropy-interval": Golden(layers=[LINE], points=[[-1]], labels=[0]),
+    "dlr-interval": Golden(
+        layers=[([[-1], [1], [0]], [0, 0, -4])],  # z = (-x, x, -4)
+        points=[[0]],
+        labels=[0],
+    ),
+    "dlr-line": FALLING,
+    "truncated-dlr-line": FALLING,
+    "dlr-tie": Golden(
+        layers=[([[1], [-1], [0], [0]], [0, 0, 0, -1])],  # z = (x, -x, 0, -1)
+        points=[[0.5]],
+        labels=[3],
     ),
     "weighted-two-points": Golden(
         # f(x) = relu(x) / 2 - 2 relu(-x), z = (0, f, -f - 16)

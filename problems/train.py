@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,9 @@ class Recipe:
         Full-batch Adam steps, weight decay, and the seed of split and initial weights.
     network
         ``network.npz`` or ``network.onnx``.
+    span
+        The values of a feature that become 0 and 1; its smallest and largest training value where
+        omitted.
     """
 
     load: Callable[[], tuple[Floats, Integers]]
@@ -54,6 +57,7 @@ class Recipe:
     network: str
     decay: float = 1e-3
     seed: int = 0
+    span: tuple[float, float] | None = None
 
 
 def moons() -> tuple[Floats, Integers]:
@@ -68,6 +72,9 @@ def columns(bunch: Any, *names: str) -> tuple[Floats, Integers]:  # noqa: ANN401
     chosen = [every.index(name) for name in names or every]
     return np.asarray(bunch.data, dtype=np.float64)[:, chosen], np.asarray(bunch.target, np.int64)
 
+
+PIXELS: Final = (0.0, 16.0)
+"""Some pixels of the digits never change, so that their own range cannot scale them."""
 
 RECIPES: Final[dict[str, Recipe]] = {
     "moons": Recipe(load=moons, hidden=(16, 16), test=100, epochs=1000, network="network.onnx"),
@@ -100,6 +107,29 @@ RECIPES: Final[dict[str, Recipe]] = {
         test=120,
         epochs=500,
         network="network.npz",
+    ),
+    "breast": Recipe(
+        load=lambda: columns(datasets.load_breast_cancer()),
+        hidden=(16, 16),
+        test=120,
+        epochs=500,
+        network="network.onnx",
+    ),
+    "digits": Recipe(
+        load=lambda: columns(datasets.load_digits()),
+        hidden=(16, 16),
+        test=200,
+        epochs=500,
+        network="network.onnx",
+        span=PIXELS,
+    ),
+    "digits-deep": Recipe(
+        load=lambda: columns(datasets.load_digits()),
+        hidden=(64, 64),
+        test=500,
+        epochs=500,
+        network="network.onnx",
+        span=PIXELS,
     ),
 }
 
@@ -169,17 +199,36 @@ def write_onnx(layers: Layers, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def make(name: str) -> None:
-    """Load, split, scale, train, and write one folder; print what a README states."""
-    recipe = RECIPES[name]
+class Split(NamedTuple):
+    """Training and test samples, scaled by the span of the training samples and clipped."""
+
+    fit: Floats
+    fit_labels: Integers
+    held: Floats
+    held_labels: Integers
+    low: npt.ArrayLike
+    high: npt.ArrayLike
+    outside: npt.NDArray[np.bool_]
+    """Coordinates of test samples that were clipped."""
+
+
+def split(recipe: Recipe) -> Split:
+    """Load, split and scale."""
     points, labels = recipe.load()
     fit, held, fit_labels, held_labels = train_test_split(
         points, labels, test_size=recipe.test, random_state=recipe.seed, stratify=labels
     )
-    low, high = fit.min(axis=0), fit.max(axis=0)  # the test part has no say in the scaling
+    low, high = recipe.span or (fit.min(axis=0), fit.max(axis=0))  # the test part has no say
     fit, held = (fit - low) / (high - low), (held - low) / (high - low)
     outside = (held < 0.0) | (held > 1.0)
     fit, held = np.clip(fit, 0.0, 1.0), np.clip(held, 0.0, 1.0)
+    return Split(fit, fit_labels, held, held_labels, low, high, outside)
+
+
+def make(name: str) -> None:
+    """Load, split, scale, train, and write one folder; print what a README states."""
+    recipe = RECIPES[name]
+    fit, fit_labels, held, held_labels, _, _, outside = split(recipe)
     layers = train(fit, fit_labels, recipe)
     folder = HERE / name
     folder.mkdir(exist_ok=True)

@@ -12,7 +12,14 @@ from itertools import pairwise
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
-from wdaverify.envelope import Allocation, Envelope, Merge, majorant, merge
+from wdaverify.envelope import (
+    Allocation,
+    Envelope,
+    Merge,
+    Segments,
+    majorants,
+    merge_segments,
+)
 from wdaverify.evaluation import certain_losses
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT
@@ -66,9 +73,14 @@ class Distribution:
         return float(self.weights @ np.where(self.certified, 1.0, losses))
 
     def transport_cost(self, problem: Problem) -> float:
-        """Cost of the plan: ``Σ w ‖x' − x‖^p``, the largest distance for order infinity."""
+        """Cost of the plan: ``Σ w ‖x' − x‖^p`` and the label moves; for order infinity a maximum."""
         costs = problem.cost.of(self.points - problem.points[self.origin])
+        costs = costs + (problem.cost.label_cost or 0.0) * self.moved(problem)
         return float(self.weights @ costs) if problem.cost.finite else float(costs.max())
+
+    def moved(self, problem: Problem) -> Bools:
+        """Whether each atom has another label than its sample, ``(M,)``."""
+        return np.asarray(self.labels != problem.labels[self.origin])
 
     def exact_transport_cost(self, problem: Problem) -> Fraction:
         """:meth:`transport_cost` over the rationals (l1 and l∞, integral or infinite order)."""
@@ -80,7 +92,12 @@ class Distribution:
         if not problem.cost.finite:
             return max(lengths)
         masses = [Fraction(w) for w in self.weights.tolist()]
-        return sum((m * s ** int(order) for m, s in zip(masses, lengths, strict=True)), Fraction(0))
+        price = Fraction(problem.cost.label_cost or 0.0)
+        labels = [price * int(moved) for moved in self.moved(problem)]
+        return sum(
+            (m * (s ** int(order) + k) for m, s, k in zip(masses, lengths, labels, strict=True)),
+            Fraction(0),
+        )
 
 
 class Atoms:
@@ -88,11 +105,12 @@ class Atoms:
 
     Attributes
     ----------
-    points, owners
-        Shapes ``(M, n)`` and ``(M,)``.
+    points, labels, owners
+        Shapes ``(M, n)``, ``(M,)`` and ``(M,)``; the label is the owner's unless mass may move to
+        another one.
     costs, losses
         Transport cost (rounded up, so that budgets hold exactly; for order infinity the distance)
-        and loss with the label of the owner, ``(M,)``.
+        and loss, ``(M,)``.
     rays
         Escape directions by label, only for order 1 on an unbounded support.
     """
@@ -100,30 +118,57 @@ class Atoms:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.rays: dict[int, Ray] = {}
-        self.points = problem.points
-        self.owners: Integers = np.arange(len(problem))
-        self.costs = np.zeros(len(problem))
-        self.certified: Bools = np.zeros(len(problem), dtype=bool)
-        self.losses = certain_losses(problem, problem.points, problem.labels)
+        self.points = problem.points[:0]
+        self.labels: Integers = problem.labels[:0]
+        self.owners: Integers = np.zeros(0, dtype=np.int64)
+        self.costs, self.losses = np.zeros(0), np.zeros(0)
+        self.certified: Bools = np.zeros(0, dtype=bool)
+        self._hull: Integers | None = None
+        self._hull_slopes = np.zeros(0)
+        samples = np.arange(len(problem))
+        self.add(problem.points, samples)
+        if problem.cost.label_cost is not None:
+            for label in range(problem.network.classes):
+                others = samples[problem.labels != label]
+                self.add(problem.points[others], others, np.full(len(others), label))
 
     def __len__(self) -> int:
         return len(self.points)
 
-    def add(self, points: Floats, owners: Integers) -> None:
-        """Offer points ``(M, n)`` to their owners ``(M,)``; those outside the support drop out."""
+    def add(self, points: Floats, owners: Integers, labels: Integers | None = None) -> None:
+        """Offer points ``(M, n)`` to their owners ``(M,)``; those outside the support drop out.
+
+        Parameters
+        ----------
+        labels
+            Where a label move is allowed, the labels there, ``(M,)``; the owners' when omitted.
+        """
+        labels = self.problem.labels[owners] if labels is None else labels
         keep = np.isfinite(points).all(axis=-1)
-        points, owners = points[keep], owners[keep]
-        keep = self.problem.support.contains(points)
-        points, owners = points[keep], owners[keep]
+        keep[keep] = self.problem.support.contains(points[keep])
+        points, owners, labels = points[keep], owners[keep], labels[keep]
         if len(points) == 0:
             return
-        losses = certain_losses(self.problem, points, self.problem.labels[owners])
-        costs = self.problem.cost.charge(points, self.problem.points[owners])
+        losses = certain_losses(self.problem, points, labels)
+        origins = self.problem.points[owners]
+        moved = labels != self.problem.labels[owners]
+        costs = self.problem.cost.charge_labels(self.problem.cost.charge(points, origins), moved)
+        self._append(points, labels, owners, (costs, losses, np.zeros(len(points), dtype=bool)))
+
+    def _append(
+        self,
+        points: Floats,
+        labels: Integers,
+        owners: Integers,
+        known: tuple[Floats, Floats, Bools],
+    ) -> None:
         self.points = np.concatenate([self.points, points])
+        self.labels = np.concatenate([self.labels, labels])
         self.owners = np.concatenate([self.owners, owners])
-        self.costs = np.concatenate([self.costs, costs])
-        self.losses = np.concatenate([self.losses, losses])
-        self.certified = np.concatenate([self.certified, np.zeros(len(points), dtype=bool)])
+        self.costs = np.concatenate([self.costs, known[0]])
+        self.losses = np.concatenate([self.losses, known[1]])
+        self.certified = np.concatenate([self.certified, known[2]])
+        self._hull = None
 
     def add_certified(self, point: Floats, owner: int, distance: float) -> None:
         """Add an error of a zero-one problem that rational arithmetic found at this distance.
@@ -131,25 +176,59 @@ class Atoms:
         ``point (n,)`` is its rounding to float64, at which an evaluation may miss the error.
         """
         cost = distance**self.problem.cost.order if self.problem.cost.finite else distance
-        self.points = np.concatenate([self.points, point[None, :]])
-        self.owners = np.append(self.owners, owner)
-        self.costs = np.append(self.costs, cost)
-        self.losses = np.append(self.losses, 1.0)
-        self.certified = np.append(self.certified, [True])
+        where = np.full(1, owner)
+        known = np.array([cost]), np.ones(1), np.ones(1, dtype=bool)
+        self._append(point[None, :], self.problem.labels[where], where, known)
 
     def merge(self) -> Merge:
         """Merge the inner envelopes of all samples (finite order)."""
-        return merge(self.envelopes(), self.problem.probabilities)
+        hull = self._on_hull()
+        found = Segments(self.owners[hull], self.costs[hull], self.losses[hull], self.slopes)
+        return merge_segments(found, self.problem.probabilities)
 
     def envelopes(self) -> list[Envelope]:
         """Return the inner envelope of each sample (finite order)."""
-        groups = self._by_owner()
-        result = []
-        for i, group in enumerate(groups):
-            ray = self.rays.get(int(self.problem.labels[i]))
-            slope = ray.slope if ray is not None and ray.slope > 0 else 0.0
-            result.append(majorant(self.costs[group], self.losses[group], group, slope=slope))
-        return result
+        hull, slopes = self._on_hull(), self.slopes
+        edges = np.searchsorted(self.owners[hull], np.arange(len(self.problem) + 1)).tolist()
+        groups = [hull[a:b] for a, b in pairwise(edges)]
+        return [
+            Envelope(self.costs[group], self.losses[group], group, slope=float(slope))
+            for group, slope in zip(groups, slopes, strict=True)
+        ]
+
+    def envelope(self, sample: int) -> Envelope:
+        """Return the inner envelope of one sample (finite order)."""
+        group = np.flatnonzero(self.owners == sample)
+        slopes = self.slopes[sample : sample + 1]
+        owners = np.zeros(len(group), dtype=np.int64)
+        group = group[majorants(owners, self.costs[group], self.losses[group], slopes)]
+        return Envelope(self.costs[group], self.losses[group], group, slope=float(slopes[0]))
+
+    @property
+    def slopes(self) -> Floats:
+        """Slope of the ray of each sample, 0 where there is none, ``(N,)``."""
+        if not self.rays:
+            return np.zeros(len(self.problem))
+        by_label = np.zeros(self.problem.network.classes)
+        for label, ray in self.rays.items():
+            by_label[label] = max(ray.slope, 0.0)
+        if self.problem.cost.label_cost is not None:
+            return np.full(len(self.problem), by_label.max())
+        return np.asarray(by_label[self.problem.labels])
+
+    def _escape_label(self, sample: int) -> int:
+        """Label with which mass of a sample escapes."""
+        if self.problem.cost.label_cost is None:
+            return int(self.problem.labels[sample])
+        return max(self.rays, key=lambda label: self.rays[label].slope)
+
+    def _on_hull(self) -> Integers:
+        """Atoms on the inner envelopes, by owner and then by cost."""
+        slopes = self.slopes
+        if self._hull is None or not np.array_equal(slopes, self._hull_slopes):
+            self._hull = majorants(self.owners, self.costs, self.losses, slopes)
+            self._hull_slopes = slopes
+        return self._hull
 
     def value(self, radius: float) -> float:
         """Worst-case risk over the known atoms (rays in the limit) at a radius."""
@@ -173,7 +252,9 @@ class Atoms:
     def _affordable(self, found: Distribution, radius: float) -> bool:
         """Whether the charged cost keeps within the budget, over the rationals."""
         cost = self.problem.cost
-        charges = cost.charge(found.points, self.problem.points[found.origin])
+        charges = cost.charge_labels(
+            cost.charge(found.points, self.problem.points[found.origin]), found.moved(self.problem)
+        )
         for k in np.flatnonzero(found.certified):  # the rational point has a cost of its own
             same = (self.points == found.points[k]).all(axis=1) & self.certified
             charges[k] = self.costs[same & (self.owners == found.origin[k])].min()
@@ -206,10 +287,11 @@ class Atoms:
         """Forget every atom that lies on no envelope."""
         if not self.problem.cost.finite:
             return
-        keep = np.concatenate([envelope.atoms for envelope in self.envelopes()])
-        self.points, self.owners = self.points[keep], self.owners[keep]
+        keep = self._on_hull()
+        self.points, self.labels = self.points[keep], self.labels[keep]
+        self.owners, self.certified = self.owners[keep], self.certified[keep]
         self.costs, self.losses = self.costs[keep], self.losses[keep]
-        self.certified = self.certified[keep]
+        self._hull = np.arange(len(keep))
 
     def _by_owner(self) -> list[Integers]:
         order = np.argsort(self.owners, kind="stable")
@@ -231,9 +313,8 @@ class Atoms:
         keep = masses > 0
         atoms, masses = atoms[keep], masses[keep]
         owners = self.owners[atoms]
-        labels = self.problem.labels[owners]
         certified = self.certified[atoms]
-        return Distribution(self.points[atoms], labels, masses, owners, certified, attained)
+        return Distribution(self.points[atoms], self.labels[atoms], masses, owners, certified, attained)
 
     def _escaped(
         self, atoms: Integers, masses: Floats, allocation: Allocation, limit: float
@@ -241,14 +322,13 @@ class Atoms:
         """Send a little mass of one sample along a ray, far enough to come close to the limit."""
         assert allocation.escape is not None
         i, budget = allocation.escape
-        ray = self.rays[int(self.problem.labels[i])]
         donor = next(k for k, atom in enumerate(atoms) if self.owners[atom] == i)
         base = self._distribution(atoms, masses, attained=False)
         best, achieved = base, -np.inf
         for exponent in range(4, 44, 4):
             mass = min(masses[donor] / 2, 2.0**-exponent)
             trial = self._sent(
-                atoms, masses, (donor, mass, budget + mass * self.costs[atoms[donor]]), ray
+                atoms, masses, (donor, mass, budget + mass * self.costs[atoms[donor]])
             )
             if trial is None:
                 continue
@@ -260,14 +340,16 @@ class Atoms:
         return best if achieved > base.risk(self.problem) else base
 
     def _sent(
-        self, atoms: Integers, masses: Floats, moved: tuple[int, float, float], ray: Ray
+        self, atoms: Integers, masses: Floats, moved: tuple[int, float, float]
     ) -> Distribution | None:
         """Move ``mass`` of one share to the point of the ray that uses up ``budget``."""
         donor, mass, budget = moved
         sample = int(self.owners[atoms[donor]])
-        start = self.problem.points[sample]
-        norm = self.problem.cost.norm
+        start, label = self.problem.points[sample], self._escape_label(sample)
+        ray, norm = self.rays[label], self.problem.cost.norm
         offset = float(norm.length(ray.base - start))
+        if label != self.problem.labels[sample]:
+            offset += self.problem.cost.label_cost or 0.0
         travel = (budget / mass - offset) * (1.0 - 1e-12)
         if travel <= 0:
             return None
@@ -280,7 +362,7 @@ class Atoms:
         kept = self._distribution(atoms, rest, attained=False)
         return Distribution(
             np.concatenate([kept.points, far[None, :]]),
-            np.append(kept.labels, self.problem.labels[sample]),
+            np.append(kept.labels, label),
             np.append(kept.weights, mass),
             np.append(kept.origin, sample),
             np.append(kept.certified, [False]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Bools, Floats
 from wdaverify.errors import ProblemError
 from wdaverify.norms import GroundNorm, norm_named
 
@@ -76,6 +76,24 @@ class TransportCost:
             return length
         power = length**self.order * (1.0 + (self.order + 4.0) * 2.0**-52)
         return np.where(length > 0, np.nextafter(power, np.inf), 0.0)
+
+    def charge_labels(self, charges: Floats, moved: Bools) -> Floats:
+        """Add the price of a label move, rounded up, where one is made.
+
+        Raises
+        ------
+        ProblemError
+            A label moved although no label cost is given.
+        """
+        if self.label_cost is None:
+            if moved.any():
+                raise ProblemError("label_cost: labels do not move without one, found a label move")
+            return charges
+        total = charges + self.label_cost
+        back = total - charges
+        error = (charges - (total - back)) + (self.label_cost - back)  # TwoSum: exact
+        above = np.where(error > 0, np.nextafter(total, np.inf), total)
+        return np.where(moved, above, charges)
 
     def budget(self, radius: float) -> float:
         """Return ``radius ** order`` (the radius itself for order infinity)."""

@@ -23,7 +23,19 @@ import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 
-__all__ = ["Allocation", "Envelope", "Escape", "Merge", "Share", "majorant", "merge", "minorant"]
+__all__ = [
+    "Allocation",
+    "Envelope",
+    "Escape",
+    "Merge",
+    "Segments",
+    "Share",
+    "majorant",
+    "majorants",
+    "merge",
+    "merge_segments",
+    "minorant",
+]
 
 
 ALMOST: Final = 1.0 - 1e-9
@@ -78,31 +90,46 @@ def majorant(
     """
     if atoms is None:
         atoms = np.full(len(costs), -1)
-    order = np.lexsort((-losses, costs))
-    hull: list[int] = []
-    for k in order.tolist():
-        if hull and (losses[k] <= losses[hull[-1]] or costs[k] <= costs[hull[-1]]):
-            continue
-        while len(hull) >= 2 and _below(costs, losses, hull[-2], hull[-1], k):
-            hull.pop()
-        hull.append(k)
-    while len(hull) >= 2 and _slope(costs, losses, hull[-2], hull[-1]) < slope * ALMOST:
-        hull.pop()
+    owners = np.zeros(len(costs), dtype=np.int64)
+    hull = majorants(owners, costs, losses, np.full(1, slope))
     return Envelope(costs[hull], losses[hull], atoms[hull], slope, ray)
 
 
-def _below(costs: Floats, losses: Floats, a: int, b: int, c: int) -> bool:
-    """Whether ``b`` lies on or below the chord from ``a`` to ``c``.
+def majorants(owners: Integers, costs: Floats, losses: Floats, slopes: Floats) -> Integers:
+    """Return the points on the least concave non-decreasing majorant of each owner's points.
 
-    Decided by the slopes that :func:`merge` sorts by, so that rounding cannot reverse two
-    segments of one sample there.
+    A point goes when it lies on or below the chord of two neighbours. That is decided by the
+    slopes that :func:`merge` sorts by, so that rounding cannot reverse two segments there.
+
+    Parameters
+    ----------
+    owners, costs, losses
+        Points of all owners, shape ``(m,)``; one of each owner's has cost 0.
+    slopes
+        Slope of each owner's final ray, ``(owners,)``.
+
+    Returns
+    -------
+    ndarray
+        Indices, by owner and then by cost.
     """
-    return _slope(costs, losses, a, b) <= _slope(costs, losses, b, c)
-
-
-def _slope(costs: Floats, losses: Floats, a: int, b: int) -> float:
-    with np.errstate(over="ignore"):  # a cost that all but vanishes has a slope without bound
-        return float((losses[b] - losses[a]) / (costs[b] - costs[a]))
+    order = np.lexsort((-losses, costs, owners))
+    while True:
+        same = owners[order[1:]] == owners[order[:-1]]
+        spans, gains = np.diff(costs[order]), np.diff(losses[order])
+        flat = np.append([False], same & ((gains <= 0) | (spans <= 0)))
+        if flat.any():
+            order = order[~flat]
+            continue
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            steepness = gains / spans  # a cost that all but vanishes has a slope without bound
+        inner = same[:-1] & same[1:] & (steepness[:-1] <= steepness[1:])
+        below = np.concatenate([[False], inner, [False]])[: len(order)]
+        if not below.any():
+            break
+        order = order[~below]
+    shallow = np.append([False], same & (steepness < slopes[owners[order[1:]]] * ALMOST))
+    return order[~shallow]
 
 
 def minorant(intercepts: Floats, slopes: Floats) -> Envelope:
@@ -193,6 +220,13 @@ class Merge:
         inside = float(np.interp(budget, self.budgets, self.values))
         return inside + self.final_slope * max(0.0, budget - float(self.budgets[-1]))
 
+    def at(self, budgets: Floats) -> Floats:
+        """Evaluate :meth:`value` at many budgets, any shape."""
+        beyond = np.maximum(0.0, budgets - self.budgets[-1])
+        return np.asarray(
+            np.interp(budgets, self.budgets, self.values) + self.final_slope * beyond
+        )
+
     def multiplier(self, budget: float) -> float:
         """Right-hand slope of the value at a budget; a corner within rounding counts as reached."""
         k = int(np.searchsorted(self.budgets[1:], budget * (1.0 + 1e-12), side="right"))
@@ -222,6 +256,23 @@ class Merge:
         return Allocation(tuple(share for group in shares.values() for share in group), escape)
 
 
+class Segments(NamedTuple):
+    """Breakpoints of the envelopes of all samples, by sample and then by cost.
+
+    Attributes
+    ----------
+    owners, costs, losses
+        Shape ``(m,)``; each sample begins with cost 0.
+    slopes
+        Slope of the final ray of each sample, ``(N,)``.
+    """
+
+    owners: Integers
+    costs: Floats
+    losses: Floats
+    slopes: Floats
+
+
 def merge(envelopes: Sequence[Envelope], probabilities: Floats) -> Merge:
     """Sort the segments of all envelopes by slope.
 
@@ -232,29 +283,38 @@ def merge(envelopes: Sequence[Envelope], probabilities: Floats) -> Merge:
     probabilities
         Weight of each sample, shape ``(N,)``; samples of weight zero take no part.
     """
-    active = [int(i) for i in np.flatnonzero(probabilities > 0)]
-    final, escaping = 0.0, -1
-    for i in active:
-        if envelopes[i].slope > final:
-            final, escaping = envelopes[i].slope, i
-    counts = [len(envelopes[i].costs) - 1 for i in active]
-    samples = np.repeat(np.array(active, dtype=np.int64), counts)
-    starts = np.concatenate([np.arange(c) for c in counts] or [np.zeros(0, dtype=np.int64)])
-    mass = probabilities[samples]
-    spans = np.concatenate([np.diff(envelopes[i].costs) for i in active])
-    gains = np.concatenate([np.diff(envelopes[i].losses) for i in active])
+    owners = np.repeat(np.arange(len(envelopes)), [len(e.costs) for e in envelopes])
+    costs = np.concatenate([e.costs for e in envelopes])
+    losses = np.concatenate([e.losses for e in envelopes])
+    slopes = np.array([e.slope for e in envelopes])
+    return merge_segments(Segments(owners, costs, losses, slopes), probabilities)
+
+
+def merge_segments(found: Segments, probabilities: Floats) -> Merge:
+    """Sort the segments of all samples by slope; see :func:`merge`."""
+    slopes = np.where(probabilities > 0, found.slopes, 0.0)
+    escaping = int(slopes.argmax()) if slopes.max(initial=0.0) > 0 else -1
+    final = float(slopes[escaping]) if escaping >= 0 else 0.0
+    firsts = np.flatnonzero(np.append([True], found.owners[1:] != found.owners[:-1]))
+    inside = (found.owners[1:] == found.owners[:-1]) & (probabilities[found.owners[1:]] > 0)
+    at = np.flatnonzero(inside)
+    samples = found.owners[at]
+    starts = at - firsts[np.searchsorted(firsts, at, side="right") - 1]
+    spans, gains = np.diff(found.costs)[at], np.diff(found.losses)[at]
     with np.errstate(over="ignore"):  # a cost that all but vanishes has a slope without bound
-        slopes = gains / spans
-    order = np.lexsort((starts, samples, -slopes))
-    order = order[slopes[order] >= final * ALMOST]
-    nominal = sum(float(probabilities[i] * envelopes[i].losses[0]) for i in active)
+        steepness = gains / spans
+    order = np.lexsort((starts, samples, -steepness))
+    order = order[steepness[order] >= final * ALMOST]
+    mass = probabilities[samples][order]
+    heavy = firsts[probabilities[found.owners[firsts]] > 0]
+    nominal = sum((probabilities[found.owners[heavy]] * found.losses[heavy]).tolist())
     return Merge(
         probabilities,
         samples[order],
         starts[order],
-        slopes[order],
-        np.concatenate([[0.0], np.cumsum((mass * spans)[order])]),
-        np.concatenate([[nominal], nominal + np.cumsum((mass * gains)[order])]),
+        steepness[order],
+        np.concatenate([[0.0], np.cumsum(mass * spans[order])]),
+        np.concatenate([[nominal], nominal + np.cumsum(mass * gains[order])]),
         final,
         escaping,
     )

@@ -32,6 +32,8 @@ class Loss(ABC):
     name: ClassVar[str]
     classes: ClassVar[int] = 2
     """Smallest number of classes for which the loss is defined."""
+    lipschitz: ClassVar[bool] = True
+    """Whether the loss is Lipschitz, with the constant of the margin."""
 
     @abstractmethod
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:
@@ -110,6 +112,7 @@ class ZeroOne(Loss):
     """``1[margin ≥ 0]``: a tie counts as an error, so the error set is closed."""
 
     name = "zero-one"
+    lipschitz = False
 
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
         return (margins(logits, labels) >= 0).astype(np.float64)
@@ -137,6 +140,7 @@ class DLR(Loss):
 
     name = "dlr"
     classes = 3
+    lipschitz = False
 
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
         top = -np.sort(-logits, axis=1)

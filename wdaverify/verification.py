@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
 from wdaverify.bounds.certificate import Certificate, certificates
-from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
-from wdaverify.exact.answer import ExactValue, check_supported
-from wdaverify.exact.solve import check_radius, choose_engine
+from wdaverify.exact.answer import ExactValue
+from wdaverify.exact.by_cells import CellOracle
+from wdaverify.exact.engine import Choice, choose_engine, dispatcher_for
+from wdaverify.exact.dispatch import Dispatcher
+from wdaverify.exact.solve import check_radius
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
@@ -76,6 +79,8 @@ class Sandwich:
         the question does not arise or was not decided.
     seconds
         Wall-clock time of each stage.
+    engine
+        The exact engine and why it was chosen.
     stopped
         Message of the limit that ended the work early, if any.
     """
@@ -90,6 +95,7 @@ class Sandwich:
     tight: bool | None
     counts: dict[str, int]
     seconds: dict[str, float]
+    engine: Choice
     stopped: str | None
 
     def check(self) -> None:
@@ -133,6 +139,7 @@ def sandwich(  # noqa: PLR0913
     *,
     cells: CellComplex | None = None,
     engine: str = "auto",
+    workers: int = 1,
     tolerance: float = EXACT,
     seed: int = 0,
     device: str = "cpu",
@@ -149,6 +156,8 @@ def sandwich(  # noqa: PLR0913
         Wasserstein radii ``ε >= 0``.
     cells
         Activation cells; enumerated when omitted.
+    engine, workers
+        See :func:`~wdaverify.exact.solve.solve`.
     seed, device
         Of the attack.
     limits
@@ -163,20 +172,26 @@ def sandwich(  # noqa: PLR0913
     UnsupportedError
         The exact engine does not cover the question.
     """
-    choose_engine(engine)
-    check_supported(problem)
+    choice = choose_engine(problem, engine, cells)
     radii = [check_radius(radius) for radius in radii]
     stages = _Stages(limits or Limits(), progress or (lambda _, __: None))
     stages.started = stages.limits.elapsed
     attacked = _attack(problem, radii, seed, device, stages)
-    solver, stopped = _solver(problem, cells, stages)
+    desk, stopped = _desk(problem, choice, cells, workers, stages)
+    solver = None
+    if desk is not None:
+        solver = ExactSolver(
+            problem, desk, tolerance=tolerance, limits=stages.limits, progress=stages.progress
+        )
     values: list[tuple[ExactValue | None, float]] = [(None, 0.0)] * len(radii)
     for k, radius in enumerate(radii if solver is not None else []):
         assert solver is not None
         before = stages.limits.elapsed
-        values[k] = solver.solve(radius, tolerance=tolerance), stages.limits.elapsed - before
+        values[k] = solver.solve(radius), stages.limits.elapsed - before
     stages.done("exact")
-    found = tuple(certificates(problem, cells=None if solver is None else solver.cells))
+    oracle = None if desk is None else desk.oracle
+    listed = oracle.cells if isinstance(oracle, CellOracle) else None
+    found = tuple(certificates(problem, cells=listed))
     slope = None if stopped else _slope(problem, stages.limits)
     stages.done("certificates")
     lower = {"attack": [attacked.distribution(r).risk(problem) for r in radii]}
@@ -192,7 +207,7 @@ def sandwich(  # noqa: PLR0913
         stopped = str(solver.stopped)
     result = Sandwich(
         problem, problem.nominal, rows, lower, upper, found, slope, _tight(found, slope),
-        {} if solver is None else solver.counts.as_dict(), stages.seconds, stopped,
+        {} if solver is None else solver.counts.as_dict(), stages.seconds, choice, stopped,
     )  # fmt: skip
     result.check()
     return result
@@ -215,22 +230,26 @@ def _attack(
     return atoms
 
 
-def _solver(
-    problem: Problem, cells: CellComplex | None, stages: _Stages
-) -> tuple[ExactSolver | None, str | None]:
+def _desk(
+    problem: Problem,
+    choice: Choice,
+    cells: CellComplex | None,
+    workers: int,
+    stages: _Stages,
+) -> tuple[Dispatcher | None, str | None]:
     try:
-        if cells is None:
-            cells = enumerate_cells(
-                problem.network,
-                problem.support,
-                limits=stages.limits,
-                progress=lambda count: stages.progress("cells", float(count)),
-            )
-        stages.done("cells")
-        solver = ExactSolver(problem, cells, limits=stages.limits, progress=stages.progress)
+        desk = dispatcher_for(
+            problem,
+            choice,
+            cells=cells,
+            workers=workers,
+            limits=stages.limits,
+            progress=stages.progress,
+        )
     except LimitReached as reached:
         return None, str(reached)
-    return solver, None
+    stages.done("cells")
+    return desk, None
 
 
 def _slope(problem: Problem, limits: Limits) -> AsymptoticSlope | None:

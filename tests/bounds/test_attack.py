@@ -19,7 +19,7 @@ from wdaverify.bounds.ladder import reaches_of
 from wdaverify.bounds.options import METHODS
 from wdaverify.bounds.sharing import shared_points
 from wdaverify.cost import TransportCost
-from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.errors import ProblemError
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
 from wdaverify.norms import NORMS
@@ -445,10 +445,17 @@ def test_kappa_needs_a_finite_order():
     assert attack(problem, radius=2.0, kappa=1.0).value == 1.0
 
 
-def test_label_moves_are_not_attacked_yet():
-    problem = relu(-1.0, cost=TransportCost(label_cost=0.5))
-    with pytest.raises(UnsupportedError, match=r"label_cost 0\.5"):
-        attack(problem, radius=1.0)
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("loss", ["margin", "zero-one"])
+def test_the_attack_moves_labels_where_it_may(loss, order):
+    """A correct sample with another label is an error for the price of the label alone."""
+    cost = TransportCost(order=order, label_cost=0.01)
+    problem = relu(4.0, loss=loss, cost=cost).replace(labels=np.array([1]))
+    found = attack(problem, radius=0.05)
+    assert found.distribution.exact_transport_cost(problem) <= Fraction(0.05) ** order
+    assert found.distribution.risk(problem) == found.value
+    assert found.value > problem.nominal + 0.1
+    assert (found.distribution.labels == 0).any()
 
 
 @pytest.mark.gpu

@@ -13,8 +13,8 @@ from reference.question import DUAL_ORDER, Question
 from wdaverify import Box, Polytope, Problem, ReLUNetwork, TransportCost, enumerate_cells, solve
 from wdaverify.bounds.certificate import CERTIFICATES, cell_lipschitz, certificates, certify
 from wdaverify.bounds.lipschitz import layer_product, lipschitz_bound
-from wdaverify.errors import UnsupportedError
 from wdaverify.exact.value import ExactSolver
+from wdaverify.loss import LOSSES
 from wdaverify.norms import norm_named
 from wdaverify.storage import load_stored
 
@@ -339,10 +339,18 @@ def test_certify_names_the_smallest_of_all_methods():
     assert alone.value == both.by_method["layer-product"]
 
 
-def test_label_moves_are_refused():
-    problem = random_problem(0).replace(cost=TransportCost("linf", 1, label_cost=0.5))
-    with pytest.raises(UnsupportedError, match="label"):
-        certify(problem, radius=0.1)
+@pytest.mark.parametrize("order", [1, 1.5, 3])
+@pytest.mark.parametrize("loss", ["margin", "hinge", "zero-one"])
+@pytest.mark.parametrize("price", [0.0, 0.05, 5.0])
+def test_label_moves_are_bounded_too(loss, order, price):
+    problem = random_problem(0).replace(
+        loss=LOSSES[loss], cost=TransportCost("linf", order, label_cost=price)
+    )
+    cells = enumerate_cells(problem.network, problem.support)
+    for radius in (0.01, 0.1, 1.0):
+        exact = ExactSolver(problem, cells).solve(radius)
+        for value in certify(problem, radius=radius, cells=cells).by_method.values():
+            assert exact.lower <= value + 1e-9 * max(1.0, abs(value))
 
 
 def test_a_constant_too_small_would_be_noticed():

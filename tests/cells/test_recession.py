@@ -1,5 +1,6 @@
 """Recession cones: boundedness against linear programs, steepest slopes against sampling."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -74,7 +75,7 @@ def directions(matrix: Floats, n: int, seed: int) -> Floats:
     return u[np.all(u @ matrix.T <= 0, axis=1)]
 
 
-@pytest.mark.parametrize("name", ["l1", "linf"])
+@pytest.mark.parametrize("name", ["l1", "l2", "linf"])
 @pytest.mark.parametrize("seed", range(8))
 def test_the_steepest_slope_is_reached_and_never_exceeded(name, seed):
     rng, norm = np.random.default_rng(seed), norm_named(name)
@@ -90,28 +91,50 @@ def test_the_steepest_slope_is_reached_and_never_exceeded(name, seed):
     assert np.all(u @ a <= slope.upper * norm.length(u) + 1e-9)
 
 
-@pytest.mark.parametrize("name", ["l1", "linf"])
+@pytest.mark.parametrize("name", ["l1", "l2", "linf"])
 def test_without_rows_the_slope_is_the_dual_norm(name):
     a, norm = np.array([3.0, -4.0, 1.0]), norm_named(name)
     slope = steepest_recession(a, np.zeros((0, 3)), norm)
     assert slope.upper == pytest.approx(float(norm.dual_length(a)))
 
 
-@pytest.mark.parametrize("name", ["l1", "linf"])
+@pytest.mark.parametrize("name", ["l1", "l2", "linf"])
 def test_a_bounded_cell_has_slope_zero(name):
     slope = steepest_recession(np.ones(2), np.vstack([np.eye(2), -np.eye(2)]), norm_named(name))
     assert slope.lower == pytest.approx(0.0, abs=1e-9)
     assert slope.upper == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["l1", "linf"])
+@pytest.mark.parametrize("name", ["l1", "l2", "linf"])
 def test_descent_only_gives_slope_zero(name):
     """In the half-space u1 <= 0 the piece u1 cannot grow: the best direction is none."""
     slope = steepest_recession(np.array([1.0, 0.0]), np.array([[1.0, 0.0]]), norm_named(name))
     assert slope.upper == pytest.approx(0.0, abs=1e-9)
 
 
-def test_the_two_norms_differ():
-    a = np.ones(2)
-    slopes = [steepest_recession(a, np.zeros((0, 2)), norm_named(n)).upper for n in ("l1", "linf")]
-    assert slopes == pytest.approx([1.0, 2.0])
+def test_the_norms_differ():
+    a, none = np.ones(2), np.zeros((0, 2))
+    slopes = [steepest_recession(a, none, norm_named(n)).upper for n in ("l1", "l2", "linf")]
+    assert slopes == pytest.approx([1.0, 2.0**0.5, 2.0])
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "linf"])
+def test_slopes_of_tiny_gradients_are_as_exact(name):
+    rng, norm = np.random.default_rng(4), norm_named(name)
+    a, matrix = rng.normal(size=3), rng.normal(size=(3, 3))
+    plain = steepest_recession(a, matrix, norm)
+    tiny = steepest_recession(2.0**-40 * a, matrix, norm)
+    assert tiny.upper == pytest.approx(2.0**-40 * plain.upper, rel=1e-12)
+    assert tiny.lower == pytest.approx(2.0**-40 * plain.lower, rel=1e-12)
+
+
+def test_the_l2_slope_is_that_of_the_conic_program():
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        a, matrix = rng.normal(size=5), rng.normal(size=(6, 5))
+        u = cp.Variable(5)
+        problem = cp.Problem(cp.Maximize(a @ u), [matrix @ u <= 0, cp.norm(u) <= 1])
+        problem.solve(solver="CLARABEL")
+        slope = steepest_recession(a, matrix, norm_named("l2"))
+        assert slope.upper == pytest.approx(problem.value, abs=1e-6)
+        assert slope.lower == pytest.approx(slope.upper, abs=1e-12)

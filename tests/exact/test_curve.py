@@ -169,9 +169,23 @@ def test_steps_bracket_what_a_solver_decides_at_the_jumps():
 
 
 @pytest.mark.parametrize("loss", ["margin", "hinge"])
-def test_order_infinity_is_refused_where_it_is_not_a_staircase(loss):
+def test_order_infinity_is_a_staircase_below_and_one_above(loss):
+    problem = random_problem(0, loss, math.inf)
+    curve = value_curve(problem)
+    solver = ExactSolver(problem, enumerate_cells(problem.network, problem.support))
+    assert curve.interpolation == "step"
+    for radius in (0.0, 0.01, 0.3, 0.77, 1.5, 3.0):
+        lower, upper = curve(radius)
+        found = solver.solve(radius)
+        assert lower <= found.upper + 1e-12
+        assert found.lower <= upper + 1e-12
+    assert curve.gap <= 0.2 * (curve.upper[-1] - curve.lower[0])
+
+
+@pytest.mark.parametrize("loss", ["margin", "hinge"])
+def test_order_infinity_is_refused_where_it_grows_for_ever(loss):
     with pytest.raises(UnsupportedError, match="inf"):
-        value_curve(random_problem(0, loss, math.inf))
+        value_curve(random_problem(0, loss, math.inf, "space"))
 
 
 @pytest.mark.parametrize(("loss", "order"), [*CURVES, ("zero-one", math.inf)])

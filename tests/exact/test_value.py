@@ -509,14 +509,14 @@ def test_stopped_after_any_number_of_rounds_the_bracket_is_valid_and_shrinks(los
 def test_the_tolerance_decides_how_long_and_what_exact_means(tolerance):
     problem = random_problem(8, "margin", 1, "box")
     truth = solve(problem, radius=0.3)
-    exact = solver(problem)
-    found = exact.solve(0.3, tolerance=tolerance)
+    exact = solver(problem, tolerance=tolerance)
+    found = exact.solve(0.3)
     scale = max(1.0, abs(found.lower), abs(found.upper))
     assert_valid(found, truth)
     assert (found.status == "exact") == (found.gap <= tolerance * scale)
     assert found.status == "exact"
-    loose = solver(problem)
-    loose.solve(0.3, tolerance=0.5)
+    loose = solver(problem, tolerance=0.5)
+    loose.solve(0.3)
     assert loose.counts.programs <= exact.counts.programs
 
 
@@ -531,23 +531,6 @@ def test_status_is_judged_at_the_scale_of_the_value():
 
 
 # --- what is refused ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("loss", "cost"),
-    [
-        ("cross-entropy", TransportCost("linf", 1)),
-        ("margin", TransportCost("l2", 1)),
-        ("zero-one", TransportCost("l2", 1)),
-        ("margin", TransportCost("linf", 2)),
-        ("hinge", TransportCost("l1", 1.5)),
-        ("margin", TransportCost("linf", 1, label_cost=0.5)),
-    ],
-)
-def test_questions_without_an_exact_engine_are_refused(loss, cost):
-    problem = Problem(relu_line(), [[-1.0]], [0], loss=loss, cost=cost, support=Box(-3, 3))
-    with pytest.raises(UnsupportedError):
-        solve(problem, radius=0.1)
 
 
 @pytest.mark.parametrize("radius", [-0.1, math.inf, math.nan])

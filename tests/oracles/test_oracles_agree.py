@@ -7,8 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 from reference.cells import reference_cells, reference_patterns
+from reference.combinations import active, problem_of
+from reference.combinations import table as combinations_table
 from reference.dual_cvxpy import dual_value, flip_distances, listed_cells
 from reference.grid import grid_value, lipschitz
+from reference.interval import interval_value
 from reference.milp import asymptotic_slope, distances, worst_case_value
 from reference.question import (
     Question,
@@ -19,6 +22,7 @@ from reference.question import (
     nominal,
     preactivations,
 )
+from reference.simplices import Search, simplex_value
 from reference.transport import (
     Distribution,
     move_lengths,
@@ -27,6 +31,7 @@ from reference.transport import (
     wasserstein_bottleneck,
     wasserstein_cost,
 )
+from scipy.optimize import minimize
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 
 TIGHT = 1e-9  # linear programs; usually about 1e-15
@@ -456,7 +461,7 @@ def test_whole_space_agrees_within_what_the_reach_allows(norm):
         assert value >= nominal(question) + radius * slope - TIGHT
 
 
-@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("order", [1, 1.5, 2, 3])
 def test_label_moves_agree(order):
     question = random_question([2, 4, 3], seed=10, order=order, label_cost=0.3)
     value = dual(question, 0.4)
@@ -473,6 +478,142 @@ def test_degenerate_net_agrees():
     question = replace(question, weights=weights, biases=biases, slopes=None)
     value = dual(question, 0.3)
     assert_bracket(worst_case_value(question, 0.3), value)
+
+
+# --- simplices and intervals: every loss, order, support and label cost --------------------------
+
+SHARED = ("margin", "hinge", "cross-entropy", "zero-one")
+
+
+def meets(left, right, width):
+    """Two brackets of one number: both narrow, and they overlap (to rounding)."""
+    if math.inf in (left[0], right[0]):
+        return left == right
+    scale = max(1.0, abs(left[0]))
+    narrow = max(left[1] - left[0], right[1] - right[0]) <= width * scale
+    room = 1e-9 * scale
+    return narrow and left[0] <= right[1] + room and right[0] <= left[1] + room
+
+
+LINES = combinations_table(dimension=1)
+
+
+@pytest.mark.parametrize("cell", LINES[::2], ids=str)
+def test_simplices_are_growth_functions_on_a_line(cell):
+    question, radius = problem_of(cell)
+    question = active(question)
+    assert meets(simplex_value(question, radius), interval_value(question, radius), 2e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("cell", LINES, ids=str)
+def test_simplices_are_growth_functions_on_more_lines(cell, seed):
+    question, radius = problem_of(replace(cell, seed=seed))
+    question = active(question)
+    assert meets(simplex_value(question, radius), interval_value(question, radius), 2e-7)
+
+
+@pytest.mark.parametrize("label_cost", [np.inf, 0.3])
+@pytest.mark.parametrize("order", [1, 1.5, 2, 3])
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_simplices_are_the_conic_dual(norm, order, label_cost):
+    options = {"norm": norm, "order": order, "label_cost": label_cost}
+    for seed, kind, ends in ((14, "margin", 1.0), (15, "hinge", np.inf)):
+        question = random_question(
+            [2, 3, 3], seed=seed, count=2, loss=kind, lower=-ends, upper=ends, **options
+        )
+        value = dual(question, 0.3)
+        lower, upper = simplex_value(question, 0.3)
+        assert upper - lower <= 2e-7 * max(1.0, abs(value))
+        assert lower - CONIC <= value <= upper + CONIC
+
+
+@pytest.mark.parametrize("kind", ["margin", "hinge", "zero-one"])
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("order", [1, 2, math.inf])
+def test_simplices_are_the_integer_program(kind, norm, order):
+    question = random_question([2, 3, 2], seed=16, count=2, loss=kind, norm=norm, order=order)
+    if norm == "l2" and math.isinf(order):  # a ball bounded by tangents: no part of `milp`
+        question = replace(question, loss="zero-one")
+    found, expected = simplex_value(question, 0.3), worst_case_value(question, 0.3)
+    assert found[0] <= expected[1] + CONIC
+    assert expected[0] <= found[1] + CONIC
+    assert max(found[1] - found[0], expected[1] - expected[0]) <= 10 * CONIC
+
+
+@pytest.mark.parametrize("order", [1, 1.5, 2, 3, math.inf])
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("kind", ["cross-entropy", "dlr", "truncated-dlr"])
+def test_simplices_lie_in_the_bracket_of_the_grid(kind, norm, order):
+    question = random_question([2, 3, 3], seed=17, count=2, loss=kind, norm=norm, order=order)
+    below, above = grid_value(question, 0.4, 121)
+    lower, upper = simplex_value(question, 0.4)
+    assert upper - lower <= 2e-7
+    assert below <= upper + TIGHT
+    assert lower <= above + TIGHT
+    assert upper - below <= 0.05  # the grid is no idle lower bound
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "dlr", "truncated-dlr"])
+def test_no_polished_point_beats_the_simplices(kind):
+    """Local maximisation of ``loss - lambda |x - x_i|^2`` from the best of a grid."""
+    question = random_question([2, 3, 3], seed=18, count=2, loss=kind, norm="l2", order=2)
+    search = Search(question)
+    axis = np.linspace(-1, 1, 41)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    for multiplier in (0.3, 1.0, 4.0):
+        phi, _ = search.suprema(multiplier, 1e-9)
+        for i, (x, y) in enumerate(zip(question.points, question.labels, strict=True)):
+
+            def height(u, x=x, y=y, price=multiplier):
+                u = np.clip(u, -1, 1)[None]
+                return float(loss(question, u, np.array([y]))[0] - price * ((u - x) ** 2).sum())
+
+            start = max(grid, key=height)
+            options = {"xatol": 1e-10, "fatol": 1e-13, "maxiter": 4000}
+            found = minimize(
+                lambda u, up=height: -up(u), start, method="Nelder-Mead", options=options
+            )
+            assert -found.fun <= phi[i] + TIGHT
+            assert -found.fun >= phi[i] - 1e-6
+
+
+def test_a_triple_tie_above_the_label_has_no_bound():
+    question = Question(
+        weights=[np.array([[1.0], [-1.0], [0.0], [0.0]])],
+        biases=[np.array([0.0, 0.0, 0.0, -1.0])],
+        points=np.array([[0.5]]),
+        labels=np.array([3]),
+        loss="dlr",
+        lower=-2.0,
+        upper=2.0,
+    )
+    assert simplex_value(question, 0.1) == interval_value(question, 0.1) == (math.inf, math.inf)
+    near = replace(question, order=math.inf)
+    for radius, value in ((0.25, 1.25 / 0.5), (0.499, 1.001 / 0.002), (0.6, math.inf)):
+        assert simplex_value(near, radius)[1] == pytest.approx(value, rel=1e-6)
+        assert interval_value(near, radius)[1] == pytest.approx(value, rel=1e-9)
+    cut = replace(question, loss="truncated-dlr")
+    assert simplex_value(cut, 0.1) == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize("kind", [*SHARED, "truncated-dlr"])
+def test_simplices_and_intervals_see_a_changed_question(kind):
+    question = random_question([1, 3, 3], seed=20, loss=kind, order=2, label_cost=0.3)
+    value = interval_value(question, 0.3)
+    assert meets(value, simplex_value(question, 0.3), 2e-7)
+    faults = [
+        {"order": 1.5},
+        {"label_cost": math.inf},
+        {"label_cost": 0.31},
+        {"upper": 0.8, "lower": -0.8, "points": 0.8 * question.points},
+        {"probabilities": question.probabilities[::-1]},
+    ]
+    seen = [not meets(simplex_value(replace(question, **fault), 0.3), value, 2e-7)
+            for fault in faults]  # fmt: skip
+    assert sum(seen) >= 4
+    assert not meets((value[0] + 1e-6, value[1] + 1e-6), simplex_value(question, 0.3), 2e-7)
 
 
 # --- each oracle can fail ------------------------------------------------------------------------

@@ -4,7 +4,9 @@
     {G x <= h} (support included), piece (a, b) and sample i of its label, with g = a - G' eta:
         g . x_i + h . eta + b + c_p(|g|_*, lambda) <= s_i        (+ lambda label_cost)
 
-``c_1(s, lambda) = 0`` where ``s <= lambda``, else infinite; ``c_2(s, lambda) = s^2 / (4 lambda)``.
+``c_1(s, lambda) = 0`` where ``s <= lambda``, else infinite; for p > 1, ``q = p / (p - 1)``,
+``c_p(s, lambda) = (p - 1) lambda (s / (p lambda))^q``, a second-order cone for p = 2, else a power
+cone: ``(c / k)^(1/q) lambda^(1/p) >= s`` with ``k = (p - 1) / p^q``.
 """
 
 import math
@@ -42,8 +44,8 @@ def listed_cells(question: Question, cells: Sequence[ReferenceCell]) -> list[Lis
 
 
 def _pieces(question: Question, cell: ReferenceCell, label: int) -> list[Piece]:
-    if question.loss == "zero-one":
-        raise NotImplementedError("zero-one is not max-affine: see flip_distances")
+    if question.loss not in ("margin", "hinge"):
+        raise NotImplementedError(f"{question.loss} is not max-affine: see simplices")
     shift = float(question.loss == "hinge")
     flat: list[Piece] = [(np.zeros(question.dimension), 0.0)] if shift else []
     others = [j for j in range(question.classes) if j != label]
@@ -60,16 +62,16 @@ def dual_value(
     norm: str,
     radius: float,
     *,
-    order: int = 1,
+    order: float = 1.0,
     label_cost: float = math.inf,
 ) -> float:
-    """Optimal value of the dual; order 1 or 2.  HiGHS for linear programs, else Clarabel.
+    """Optimal value of the dual of a finite order.  HiGHS for linear programs, else Clarabel.
 
     With a finite `label_cost` the pieces of every listed label bind every sample, lowered by
     ``lambda label_cost`` where the label is not the sample's own.
     """
-    if order not in (1, 2):
-        raise NotImplementedError("orders 1 and 2 only")
+    if math.isinf(order):
+        raise NotImplementedError("finite orders only")
     multiplier = cp.Variable(nonneg=True)
     s = cp.Variable(len(points))
     rows: list[cp.Constraint] = []
@@ -101,13 +103,17 @@ def _weak_duality(
 
 
 def _conjugate_cost(
-    multiplier: cp.Variable, count: int, order: int
+    multiplier: cp.Variable, count: int, order: float
 ) -> tuple[Expression, Expression, list[cp.Constraint]]:
     """``c``, ``r`` (count,) and rows that say ``c_p(r, lambda) <= c``."""
     multipliers = multiplier * np.ones(count)
     if order == 1:
         return cp.Constant(np.zeros(count)), multipliers, []
     c, r = cp.Variable(count), cp.Variable(count)
+    if order != 2:
+        scale = order ** (order / (order - 1.0)) / (order - 1.0)
+        share = np.full(count, 1.0 - 1.0 / order)
+        return c, r, [cp.constraints.PowCone3D(scale * c, multipliers, r, share), r >= 0]
     cone = cp.SOC(multipliers + c, cp.vstack([r, multipliers - c]), axis=0)  # r^2 <= 4 lambda c
     return c, r, [cone]
 

@@ -4,6 +4,9 @@ Grid points are feasible, so the transport program over them bounds the value fr
 point of the box lies within ``delta = |spacing / 2|`` of a grid point; with the product-of-norms
 Lipschitz constant L of the loss, ``loss(x) <= loss(grid) + L delta`` and
 ``|x - x_i| >= |grid - x_i| - delta``: the same program with these numbers bounds it from above.
+
+Cross-entropy grows by at most L too; a ratio of logit differences has no Lipschitz constant, so its
+upper end is infinite.
 """
 
 import math
@@ -13,6 +16,7 @@ import numpy as np
 from reference.question import (
     DUAL_ORDER,
     NORM_ORDER,
+    RATIOS,
     Array,
     Question,
     distance,
@@ -30,6 +34,8 @@ def grid_value(question: Question, radius: float, resolution: int) -> tuple[floa
     within = question.b + delta * _dual(question.norm, question.A)
     near = grid[np.all(grid @ question.A.T <= within, axis=1)]
     lower = _value(question, radius, inside, 0.0, 0.0)
+    if question.loss in RATIOS:
+        return lower, math.inf
     return lower, _value(question, radius, near, delta, delta * lipschitz(question))
 
 

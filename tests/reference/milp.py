@@ -56,7 +56,9 @@ def worst_case_value(
 ) -> tuple[float, float]:
     """Bracket of the worst-case expected loss at one radius; see the module on `reach`."""
     if math.isfinite(question.label_cost):
-        raise NotImplementedError("label moves: use grid or dual_cvxpy")
+        raise NotImplementedError("label moves: use simplices, grid or dual_cvxpy")
+    if question.loss not in ("margin", "hinge", "zero-one"):
+        raise NotImplementedError(f"{question.loss} is not max-affine: use simplices or interval")
     if radius == 0:
         return nominal(question), nominal(question)
     if question.loss == "zero-one":

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LOSSES = ("margin", "hinge", "zero-one")
+LOSSES = ("margin", "hinge", "zero-one", "cross-entropy", "dlr", "truncated-dlr")
+RATIOS = ("dlr", "truncated-dlr")
 DUAL_ORDER = {"l1": np.inf, "l2": 2.0, "linf": 1.0}
 NORM_ORDER = {"l1": 1.0, "l2": 2.0, "linf": np.inf}
 
@@ -23,14 +24,15 @@ class Question:
     ----------
     weights, biases : one (out, in) and one (out,) array per layer; activations lie between layers.
     points, labels, probabilities : (N, n), (N,) and (N,); probabilities default to 1/N.
-    loss : ``margin``, ``hinge`` or ``zero-one`` (a tie counts as an error).
+    loss : ``margin``, ``hinge``, ``zero-one`` (a tie counts as an error), ``cross-entropy``, and
+        for K >= 3 ``dlr`` or ``truncated-dlr``.
     norm : ``l1``, ``l2`` or ``linf``.
     order : 1 <= order <= inf.
     lower, upper : (n,) or a number, infinite by default.
     A, b : polytope rows ``A x <= b``, (m, n) and (m,), none by default.
     slopes : one number or array per hidden layer, the slope left of zero; 0 (ReLU) by default.
-    label_cost : price of moving mass to another label, infinite (forbidden) by default; `grid` and
-        `dual_cvxpy` know it, `milp` refuses it.
+    label_cost : price of moving mass to another label, infinite (forbidden) by default; `milp`
+        refuses a finite one.
     """
 
     weights: Sequence[Array]
@@ -51,8 +53,12 @@ class Question:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES or self.norm not in NORM_ORDER or not self.order >= 1:
             raise ValueError(f"unknown loss, norm or order: {self.loss}, {self.norm}, {self.order}")
+        if math.isfinite(self.label_cost) and math.isinf(self.order):
+            raise ValueError("a label cost needs a finite order")
         self._put("weights", [np.asarray(W, dtype=float) for W in self.weights])
         self._put("biases", [np.asarray(bias, dtype=float) for bias in self.biases])
+        if self.loss in RATIOS and self.classes < 3:
+            raise ValueError(f"{self.loss} needs three classes")
         n = self.weights[0].shape[1]
         self._put("points", np.asarray(self.points, dtype=float).reshape(-1, n))
         self._put("labels", np.asarray(self.labels, dtype=int))
@@ -121,10 +127,34 @@ def margin(question: Question, points: Array, labels: NDArray[np.int64]) -> Arra
 
 def loss(question: Question, points: Array, labels: NDArray[np.int64]) -> Array:
     """The loss of the question at points with labels, (N,)."""
-    m = margin(question, points, np.broadcast_to(labels, (len(points),)))
-    if question.loss == "margin":
+    logits = forward(question, points)
+    return loss_of_logits(question.loss, logits, np.broadcast_to(labels, (len(logits),)))
+
+
+def loss_of_logits(name: str, logits: Array, labels: NDArray[np.int64]) -> Array:
+    """A loss by name: (N, K) logits and (N,) labels to (N,)."""
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    differences = logits - own
+    others = np.where(np.arange(logits.shape[1]) == labels[:, None], -np.inf, differences)
+    m = others.max(axis=1)
+    if name == "margin":
         return m
-    return np.maximum(0.0, 1.0 + m) if question.loss == "hinge" else (m >= 0).astype(float)
+    if name == "hinge":
+        return np.maximum(0.0, 1.0 + m)
+    if name == "zero-one":
+        return (m >= 0).astype(float)
+    if name == "cross-entropy":
+        return np.logaddexp.reduce(differences, axis=1)
+    ratio = _ratio(np.sort(logits, axis=1)[:, ::-1], m)
+    return ratio if name == "dlr" else np.minimum(ratio, 1.0)
+
+
+def _ratio(falling: Array, m: Array) -> Array:
+    """``margin / (first - third)``; where those tie, the largest limit of nearby ratios."""
+    spread = falling[:, 0] - falling[:, 2]
+    tied = (falling == falling[:, :1]).sum(axis=1)
+    limit = np.where((m > 0) | (tied > 3), np.inf, 1.0)
+    return np.where(spread > 0, m / np.where(spread > 0, spread, 1.0), limit)
 
 
 def distance(norm: str, points: Array, others: Array | float) -> Array:

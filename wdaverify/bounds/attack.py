@@ -16,7 +16,7 @@ from wdaverify.bounds.campaign import Campaign
 from wdaverify.bounds.ladder import checked_radii, scale_of
 from wdaverify.bounds.options import AttackOptions, Progress
 from wdaverify.cost import TransportCost
-from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.errors import LimitReached
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
@@ -80,8 +80,6 @@ def attack_points(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
     ------
     ProblemError
         An option or a radius that makes no sense, or a device that is not there.
-    UnsupportedError
-        Labels may move.
     """
     options = AttackOptions(
         method=method,
@@ -128,8 +126,6 @@ def attack(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
     ------
     ProblemError
         An option or a radius that makes no sense, or a device that is not there.
-    UnsupportedError
-        Labels may move.
 
     Examples
     --------
@@ -207,12 +203,17 @@ def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out
 
 
 def _run(problem: Problem, radii: tuple[float, ...], options: AttackOptions) -> Atoms:
-    if problem.cost.label_cost is not None:
-        raise UnsupportedError(
-            f"attack: labels may move (label_cost {problem.cost.label_cost:g}), but the attack "
-            f"moves points only; expected no label_cost"
-        )
     campaign = Campaign(problem, radii, options)
     with suppress(LimitReached):
         campaign.run()
+    if problem.cost.label_cost is not None:
+        _relabel(campaign.atoms)
     return campaign.atoms
+
+
+def _relabel(atoms: Atoms) -> None:
+    """Offer every point found under every other label too: steps are taken under the own one."""
+    points, owners = atoms.points, atoms.owners
+    for label in range(atoms.problem.network.classes):
+        atoms.add(points, owners, np.full(len(owners), label))
+    atoms.prune()

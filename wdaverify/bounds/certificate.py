@@ -45,7 +45,9 @@ class Certificate:
 
     @property
     def constant(self) -> float:
-        """Largest constant among the labels of positive weight."""
+        """Largest constant among the labels that mass can have."""
+        if self.problem.cost.label_cost is not None:
+            return float(self.constants.max())
         return float(self.constants[list(self.problem.active_labels)].max())
 
     def bound(self, radius: float) -> float:
@@ -70,11 +72,6 @@ def certify(problem: Problem, *, radius: float, cells: CellComplex | None = None
     ----------
     cells
         With the activation cells the cell Lipschitz constant is available too.
-
-    Raises
-    ------
-    UnsupportedError
-        Label moves.
     """
     values = {c.method: c.bound(radius) for c in certificates(problem, cells=cells)}
     best = min(values, key=lambda method: values[method])

@@ -7,7 +7,7 @@ With :math:`\ell(x,y) \le \ell(x_i,y) + L_y\|x-x_i\|` (margin, hinge, cross-entr
 
 for ``p = 1`` with :math:`\max_i L_{y_i}`. A zero-one loss cannot flip nearer than
 :math:`d_i \ge \max(0, -\mathrm{margin}_i)/L_{y_i}`, which gives an outer envelope. Nothing here
-knows cells or solvers.
+knows cells or solvers. Where labels move, all of them count, and the multiplier is searched.
 """
 
 import math
@@ -16,7 +16,6 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.envelope import Envelope, majorant, merge
-from wdaverify.errors import UnsupportedError
 from wdaverify.evaluation import certain_losses, margins_with_error
 from wdaverify.loss import DLR, TruncatedDLR, ZeroOne
 from wdaverify.network import ReLUNetwork
@@ -51,19 +50,14 @@ def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float
     ----------
     constants
         Constant of the margin for each label, ``(K,)``; it also serves hinge and cross-entropy.
-
-    Raises
-    ------
-    UnsupportedError
-        Label moves.
     """
-    if problem.cost.label_cost is not None:
-        raise UnsupportedError("label_cost: certificates do not cover label moves yet")
     if isinstance(problem.loss, DLR):
         bounded = isinstance(problem.loss, TruncatedDLR) or problem.network.classes == 3
         return 1.0 if bounded else math.inf
     if isinstance(problem.loss, ZeroOne):
         return _flip_bound(problem, constants, radius)
+    if problem.cost.label_cost is not None:
+        return _bound_with_label_moves(problem, constants, radius)
     active = problem.active
     mu, L = problem.probabilities[active], constants[problem.labels[active]]
     order = problem.cost.order
@@ -79,13 +73,49 @@ def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float
     return value + (len(problem) + 8) * ROUNDING * (abs(problem.nominal) + radius * growth)
 
 
+def _bound_with_label_moves(problem: Problem, constants: Floats, radius: float) -> float:
+    r"""Minimise a convex function of the multiplier over a grid that is refined.
+
+    .. math:: \lambda\varepsilon^p + \sum_i\mu_i\max_y\big[\ell(x_i, y) + c_p(L_y, \lambda)
+              - \lambda\kappa\,1[y\ne y_i]\big]
+    """
+    active, classes = problem.active, range(problem.network.classes)
+    X, mu = problem.points[active], problem.probabilities[active]
+    losses = np.array([problem.evaluate(X, np.full(len(X), y)) for y in classes]).T
+    moved = problem.labels[active][:, None] != np.arange(problem.network.classes)
+    order, price = problem.cost.order, problem.cost.label_cost or 0.0
+    budget, steepest = problem.cost.budget(radius), max(float(constants.max()), 1e-300)
+
+    def dual(multiplier: float) -> float:
+        gains = np.zeros_like(constants)  # c_1, finite from the steepest on
+        if order > 1:
+            free = (constants / (multiplier * order)) ** (1.0 / (order - 1.0))
+            gains = (order - 1.0) / order * constants * free
+        grown = losses + gains - multiplier * price * moved
+        size = multiplier * budget + float(mu @ np.abs(grown).max(axis=1))
+        return multiplier * budget + float(mu @ grown.max(axis=1)) + 64 * ROUNDING * size
+
+    low, high = (0.0, 40.0) if order == 1 else (-40.0, 40.0)
+    best = math.inf
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(12):
+            exponents = np.linspace(low, high, 33)
+            values = [dual(steepest * 2.0 ** float(e)) for e in exponents]
+            values = [v if v == v else math.inf for v in values]  # noqa: PLR0124  (NaN: overflow)
+            k = int(np.argmin(values))
+            best = min(best, values[k])
+            low, high = exponents[max(k - 1, 0)], exponents[min(k + 1, 32)]
+    return best
+
+
 def _flip_bound(problem: Problem, constants: Floats, radius: float) -> float:
     distances = _flip_distances(problem, constants)
     wrong = certain_losses(problem, problem.points, problem.labels)
     if not problem.cost.finite:
         return float(problem.probabilities @ ((distances <= radius) | (wrong > 0)))
+    relabelled = math.inf if problem.cost.label_cost is None else problem.cost.label_cost
     envelopes = [
-        _step(float(loss), distance**problem.cost.order)
+        _step(float(loss), min(distance**problem.cost.order, relabelled))
         for loss, distance in zip(wrong, distances, strict=True)
     ]
     return merge(envelopes, problem.probabilities).value(problem.cost.budget(radius))

@@ -4,6 +4,7 @@ A polyhedron :math:`\{Gx \le h\}` is bounded exactly when :math:`\{u : Gu \le 0\
 ``G`` has full column rank and some :math:`\eta > 0` gives :math:`G^\top\eta = 0`.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from wdaverify.arrays import Floats
 from wdaverify.convex.exact import exact_maximum
 from wdaverify.convex.highs import LinearProgram, Status
+from wdaverify.convex.projection import ActiveSet, Projection, project
 from wdaverify.errors import SolverError
 from wdaverify.norms import GroundNorm
 from wdaverify.rational import Rationals, rationals
@@ -93,15 +95,45 @@ class Slope(NamedTuple):
 
 
 def steepest_recession(a: Floats, matrix: Floats, norm: GroundNorm) -> Slope:
-    r"""Solve ``max a·u`` over ``matrix u <= 0``, ``‖u‖ <= 1`` for a polyhedral norm.
+    r"""Solve ``max a·u`` over ``matrix u <= 0``, ``‖u‖ <= 1``.
 
-    The bound is dual: :math:`\|a - G^\top\eta\|_*` for the multipliers :math:`\eta\ge0`.
+    The bound is dual: :math:`\|a - G^\top\eta\|_*` for the multipliers :math:`\eta\ge0`. For l2
+    the maximum is the length of the projection of ``a`` on the cone (Moreau, 1962).
 
     Parameters
     ----------
     a, matrix
         Shapes ``(n,)`` and ``(m, n)``.
     """
+    size = float(norm.dual_length(a))
+    unit = 2.0 ** math.floor(math.log2(size)) if size > 0 else 1.0  # solvers know no other scale
+    point, eta = (_projected if norm.name == "l2" else _programmed)(a / unit, matrix, norm)
+    eta = unit * eta
+    return Slope(float(a @ point), float(norm.dual_length(a - matrix.T @ eta)), point)
+
+
+def _projected(a: Floats, matrix: Floats, norm: GroundNorm) -> tuple[Floats, Floats]:
+    """Return the direction of the projection of ``a`` on the cone, and its multipliers."""
+    lengths = np.linalg.norm(matrix, axis=1)
+    rows = matrix / np.where(lengths > 0, lengths, 1.0)[:, None]
+    active = ActiveSet(rows)
+    found = project(active, np.zeros(len(rows)), a, 1e-14)
+    if not isinstance(found, Projection):
+        exact = ActiveSet(rationals(rows))
+        found = project(exact, rationals(np.zeros(len(rows))), rationals(a))
+        active = exact
+    if not isinstance(found, Projection):
+        raise SolverError("recession slope: no projection on a cone that holds the origin")
+    eta = np.zeros(len(rows))
+    eta[active.rows] = np.maximum(found.multipliers.astype(np.float64), 0.0)
+    eta /= np.where(lengths > 0, lengths, 1.0)
+    u = found.point.astype(np.float64)
+    length = float(norm.length(u))
+    return (np.zeros_like(a) if length <= 1e-13 else u / length), eta
+
+
+def _programmed(a: Floats, matrix: Floats, norm: GroundNorm) -> tuple[Floats, Floats]:
+    """Return the solution of a linear program (l1 or l∞) and its multipliers."""
     n = len(a)
     if norm.name == "linf":
         program = LinearProgram(-np.ones(n), np.ones(n))
@@ -118,6 +150,5 @@ def steepest_recession(a: Floats, matrix: Floats, norm: GroundNorm) -> Slope:
     if answer.status is not Status.OPTIMAL:
         raise SolverError(f"recession slope: HiGHS says {answer.status.value}, expected an optimum")
     eta = np.maximum(answer.multipliers[: len(matrix)], 0.0)
-    upper = float(norm.dual_length(a - matrix.T @ eta))
     point = answer.point if norm.name == "linf" else answer.point[:n] - answer.point[n:]
-    return Slope(float(a @ point), upper, point)
+    return point, eta

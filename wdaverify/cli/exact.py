@@ -8,31 +8,32 @@ import click
 import numpy as np
 
 from wdaverify.bounds.certificate import certify as certify_bound
-from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.cli import options
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import exact_row, figure, gap, plain_table
 from wdaverify.errors import LimitReached, ProblemError
-from wdaverify.exact.answer import check_supported
 from wdaverify.exact.curve import value_curve
-from wdaverify.exact.solve import choose_engine
+from wdaverify.exact.engine import choose_engine
+from wdaverify.exact.solve import solver_for
 from wdaverify.exact.value import ExactSolver
 from wdaverify.loss import ZeroOne
 from wdaverify.storage import write_arrays
+from wdaverify.tolerances import EXACT
 
 __all__ = ["curve", "distances", "exact", "worst_case"]
 
-Progress = Callable[[str, float], None]
-
-
-def _enumerated(session: Session, progress: Progress) -> CellComplex:
-    choose_engine(session.options.get("engine", "auto"))
-    check_supported(session.problem)
-    return enumerate_cells(
-        session.problem.network,
-        session.problem.support,
+def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSolver:
+    """Return the solver of the engine that was asked for, or chosen."""
+    options = session.options
+    choice = choose_engine(session.problem, options["engine"])
+    session.engine = choice
+    return solver_for(
+        session.problem,
+        choice.engine,
+        workers=options["workers"],
+        tolerance=options.get("tolerance", EXACT),
         limits=session.limits,
-        progress=lambda count: progress("cells", float(count)),
+        progress=progress,
     )
 
 
@@ -47,18 +48,11 @@ def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
     stopped: LimitReached | None = None
     with session.progress() as progress:
         try:
-            solver = ExactSolver(
-                session.problem,
-                _enumerated(session, progress),
-                limits=session.limits,
-                progress=progress,
-            )
+            solver = _solver(session, progress)
         except LimitReached as reached:
             _without_cells(session, reached)
             raise
-        values = [
-            solver.solve(radius, tolerance=given["tolerance"]) for radius in session.stored.radii
-        ]
+        values = [solver.solve(radius) for radius in session.stored.radii]
         stopped = solver.stopped
     columns = ["radius ε", "lower", "upper", "gap", "multiplier", "status"]
     title = f"{session.problem.name}: worst-case expected {session.problem.loss.name} loss"
@@ -75,8 +69,14 @@ def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
         for value in values
     ]
     counts = solver.counts.as_dict()
+    session.note(f"engine: {session.engine.engine} ({session.engine.reason})")
     session.write(
-        {"nominal": session.problem.nominal, "engine": "cells", "rows": rows, "counts": counts}
+        {
+            "nominal": session.problem.nominal,
+            "engine": session.engine.engine,
+            "rows": rows,
+            "counts": counts,
+        }
     )
     session.finish(stopped)
 
@@ -98,7 +98,13 @@ def _without_cells(session: Session, reached: LimitReached) -> None:
     shown = [[f"{r['radius']:g}", figure(r["lower"]), figure(r["upper"])] for r in rows]
     session.print(plain_table(session.problem.name, ["radius ε", "lower", "upper"], shown))
     session.write(
-        {"nominal": nominal, "engine": "cells", "rows": rows, "counts": {}, "stopped": str(reached)}
+        {
+            "nominal": nominal,
+            "engine": session.engine.engine,
+            "rows": rows,
+            "counts": {},
+            "stopped": str(reached),
+        }
     )
 
 
@@ -111,10 +117,10 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
     """Print the value for all radii at once: the corners of the value curve."""
     session = Session("curve", problem, given)
     with session.progress() as progress:
-        cells = _enumerated(session, progress)
         found = value_curve(
             session.problem,
-            cells=cells,
+            engine=given["engine"],
+            workers=given["workers"],
             tolerance=given["tolerance"],
             limits=session.limits,
             progress=progress,
@@ -162,9 +168,8 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
             f"name one of them"
         )
     with session.progress() as progress:
-        cells = _enumerated(session, progress)
-        solver = ExactSolver(session.problem, cells, limits=session.limits, progress=progress)
-        value = solver.solve(session.stored.radii[0], tolerance=given["tolerance"])
+        solver = _solver(session, progress)
+        value = solver.solve(session.stored.radii[0])
     worst = value.worst_case
     moved = np.any(worst.points != session.problem.points[worst.origin], axis=1)
     cost = worst.transport_cost(session.problem)
@@ -203,7 +208,7 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
 @click.command(epilog="Example: wdaverify distances problems/iris --samples 10")
 @options.problem
 @options.norm_and_samples
-@options.limits
+@options.engine_and_limits
 @options.output
 def distances(problem: Path, **given: Any) -> None:  # noqa: ANN401
     """Print the exact distance of each sample to the error set of its label."""
@@ -211,9 +216,7 @@ def distances(problem: Path, **given: Any) -> None:  # noqa: ANN401
     question = session.problem.replace(loss=ZeroOne())
     with session.progress() as progress:
         session.problem = question
-        solver = ExactSolver(
-            question, _enumerated(session, progress), limits=session.limits, progress=progress
-        )
+        solver = _solver(session, progress)
         found = solver.distances()
     rows = [
         [k, int(label), figure(low), figure(high)]

@@ -12,6 +12,7 @@ from wdaverify.tolerances import EXACT
 
 __all__ = [
     "compute",
+    "engine_and_limits",
     "limits",
     "norm_and_samples",
     "output",
@@ -64,7 +65,7 @@ _DEVICE = click.option(
 )
 _WORKERS = click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="W",
-    help="Processes (only 1 in this version).",
+    help="Processes that share the exact engine's work.",
 )  # fmt: skip
 _LIMITS = (
     click.option(
@@ -95,8 +96,9 @@ norm_and_samples = _all(_NORM, _SAMPLES)
 compute = _all(_ENGINE, _TOLERANCE, _WORKERS, *_LIMITS)
 """How the exact engine works."""
 
-limits = _all(_WORKERS, *_LIMITS)
-time_and_memory = _all(_WORKERS, *_LIMITS[:2])
+engine_and_limits = _all(_ENGINE, _WORKERS, *_LIMITS)
+limits = _all(*_LIMITS)
+time_and_memory = _all(*_LIMITS[:2])
 sampling = _all(_SEED, _DEVICE)
 """How the attack works."""
 

@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
+from wdaverify.exact.engine import Choice
 from wdaverify.limits import Limits
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 
@@ -42,14 +43,11 @@ class Session:
     def __init__(self, command: str, path: Path, options: dict[str, Any]) -> None:
         self.command, self.options = command, options
         self.started = time.monotonic()
-        if options.get("workers", 1) > 1:
-            raise UnsupportedError(
-                f"--workers: only 1 is built in this version, found {options['workers']}"
-            )
         self.stored = self._load(path)
         self.problem = self.stored.problem
         self.json_file: str | None = options.get("json_file")
         self.quiet: bool = options.get("quiet", False)
+        self.engine = Choice("auto", "not chosen yet")
         self.console = Console(stderr=self.json_file == "-", highlight=False)
         self.limits = Limits(
             seconds=options.get("time_limit", float("inf")),

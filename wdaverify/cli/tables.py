@@ -82,9 +82,10 @@ def summary(result: Sandwich) -> list[str]:
     lines = []
     counts = result.counts
     if counts:
+        size = [f"{counts[name]:,} {name}" for name in ("cells", "pieces", "nodes") if counts[name]]
         lines.append(
-            f"{counts['cells']:,} cells, {counts['pieces']:,} pieces, "
-            f"{counts['programs']:,} linear programs for {counts['suprema']:,} suprema"
+            f"engine {result.engine.engine} ({result.engine.reason}): {', '.join(size)}, "
+            f"{counts['programs']:,} programs for {counts['suprema']:,} suprema"
         )
     methods = {row.certificate_method for row in result.rows}
     constants = [f"{c.method} {c.constant:.6g}" for c in result.certificates]

@@ -64,9 +64,11 @@ class LinearProgram:
     ----------
     lower, upper
         Bounds of the variables, infinite ones allowed, shape ``(n,)``.
+    tolerance
+        Absolute violation of a row or of a reduced cost that counts as none.
     """
 
-    def __init__(self, lower: Floats, upper: Floats) -> None:
+    def __init__(self, lower: Floats, upper: Floats, *, tolerance: float = 1e-7) -> None:
         self._columns = np.arange(len(lower), dtype=np.int32)
         self._highs = highspy.Highs()
         for option, value in (
@@ -74,6 +76,8 @@ class LinearProgram:
             ("threads", 1),
             ("small_matrix_value", 1e-12),
             ("presolve", "off"),  # presolve forgets the warm basis
+            ("primal_feasibility_tolerance", tolerance),
+            ("dual_feasibility_tolerance", tolerance),
         ):
             self._highs.setOptionValue(option, value)
         self._highs.addVars(len(lower), np.asarray(lower), np.asarray(upper))
@@ -108,11 +112,27 @@ class LinearProgram:
     def bound_rows(self, index: Integers, upper: Floats, lower: Floats | None = None) -> None:
         """Replace the bounds of some rows."""
         below = np.full(len(index), -np.inf) if lower is None else lower
-        self._highs.changeRowsBounds(len(index), index.astype(np.int32), below, upper)
+        relaxed = np.where(upper >= HUGE, np.inf, np.maximum(upper, -HUGE))
+        self._highs.changeRowsBounds(len(index), index.astype(np.int32), below, relaxed)
 
     def bound_column(self, column: int, lower: float, upper: float) -> None:
         """Replace the bounds of one variable."""
         self._highs.changeColBounds(column, lower, upper)
+
+    def bound_columns(self, index: Integers, lower: Floats, upper: Floats) -> None:
+        """Replace the bounds of some variables."""
+        self._highs.changeColsBounds(len(index), index.astype(np.int32), lower, upper)
+
+    def change_entries(self, rows: Integers, columns: Integers, values: Floats) -> None:
+        """Replace single entries of the matrix."""
+        for row, column, value in zip(
+            rows.tolist(), columns.tolist(), values.tolist(), strict=True
+        ):
+            self._highs.changeCoeff(row, column, value)
+
+    def forget(self) -> None:
+        """Drop the warm basis."""
+        self._highs.clearSolver()
 
     def maximize(self, costs: Floats) -> Answer:
         """Solve for ``costs (n,)``; asked again from scratch when the first answer is unclear."""

@@ -1,7 +1,10 @@
 r"""The whole value curve: lower and upper values for every radius from one refinement.
 
-Inner and outer merges are concave piecewise linear in the budget and sandwich the value; the
-multiplier at the corner where they differ most is priced until they agree everywhere.
+Finite order, one sample at a time (Eisner and Severance 1976): two neighbouring atoms of an inner
+envelope span a chord, and the supremum at its slope either confirms the chord or gives an atom
+above it. About two suprema a breakpoint, and finite where the loss is piecewise affine, p = 1 and
+the norm polyhedral; elsewhere chords are halved until the envelopes agree within the tolerance.
+Inner and outer merges are then concave, piecewise linear in the budget, and enclose the value.
 """
 
 import math
@@ -10,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
-from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.arrays import Floats
+from wdaverify.cells.complex import CellComplex
 from wdaverify.envelope import Merge
 from wdaverify.errors import LimitReached, UnsupportedError
-from wdaverify.exact.distances import ErrorSet
+from wdaverify.exact.solve import solver_for
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
@@ -23,7 +26,11 @@ from wdaverify.tolerances import EXACT, scale
 
 __all__ = ["ValueCurve", "value_curve"]
 
-ROUNDS = 5000
+SETTLED = 1e-10
+"""Relative height above a chord that counts as none where the envelope is piecewise linear."""
+
+STEPS = 64
+"""Radii at which a curve of order infinity is evaluated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,20 +80,30 @@ class ValueCurve:
         return float((self.upper - self.lower).max())
 
 
-def value_curve(
+def value_curve(  # noqa: PLR0913  (the public signature: the question and what it may cost)
     problem: Problem,
     *,
     cells: CellComplex | None = None,
+    engine: str = "auto",
+    workers: int = 1,
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> ValueCurve:
     """Return the worst-case value for every radius.
 
+    For order infinity the value is neither concave nor convex in the radius: zero-one gives its
+    exact staircase, other losses a staircase below and one above at 64 radii up to the size of the
+    support.
+
     Parameters
     ----------
     cells
         Enumerated when omitted.
+    engine
+        ``auto``, ``cells``, ``search`` or ``milp``.
+    workers
+        Processes that share the work.
     tolerance
         Largest relative gap at any corner.
     limits
@@ -95,56 +112,94 @@ def value_curve(
     Raises
     ------
     UnsupportedError
-        The question has no exact engine, or its curve is not piecewise linear (margin and hinge of
-        order infinity).
+        The engine does not cover the question, or the order is infinity, the support unbounded and
+        the loss not zero-one.
     """
-    if cells is None:
-        cells = enumerate_cells(problem.network, problem.support, limits=limits)
-    solver = ExactSolver(problem, cells, limits=limits, progress=progress)
+    solver = solver_for(
+        problem,
+        engine,
+        cells=cells,
+        workers=workers,
+        tolerance=tolerance,
+        limits=limits,
+        progress=progress,
+    )
     if isinstance(problem.loss, ZeroOne):
         curve = _zero_one_curve(solver)
         return curve if solver.stopped is None else replace(curve, stopped=str(solver.stopped))
     if not problem.cost.finite:
-        raise UnsupportedError(
-            f"curve: the curve of {problem.loss.name} for order inf is not covered; ask for radii"
-        )
+        return _staircase(solver)
     stopped = None
     try:
-        _refine(solver, tolerance, progress)
+        _refine(solver)
     except LimitReached as reached:
         stopped = str(reached)
-    curve = _from_merges(solver.atoms.merge(), solver.outer(), problem.cost.order)
+    outer = solver.outer()
+    if outer is None:
+        raise UnsupportedError(
+            f"curve: {problem.loss.name} has no finite bound on this support; ask for radii"
+        )
+    curve = _from_merges(solver.atoms.merge(), outer, problem.cost.order)
     return replace(curve, stopped=stopped)
 
 
-def _refine(
-    solver: ExactSolver, tolerance: float, progress: Callable[[str, float], None] | None
-) -> None:
-    solver.price(solver.floor)
-    tried = {solver.floor}
-    for _ in range(ROUNDS):
-        inner, outer = solver.atoms.merge(), solver.outer()
-        budgets = _corners(inner, outer)
-        gaps = np.array([outer.value(b) - inner.value(b) for b in budgets])
-        allowed = tolerance * np.array([scale(inner.value(b)) for b in budgets])
-        if progress is not None:
-            progress("curve", float((gaps / allowed).max() * tolerance))
-        open_ = np.flatnonzero(gaps > allowed)
-        multiplier = _untried(inner, budgets, open_[np.argsort(-gaps[open_])], tried)
-        if multiplier is None:
-            return
-        solver.price(max(multiplier, solver.floor))
-        tried.add(multiplier)
+def _refine(solver: ExactSolver) -> None:
+    """Confirm every chord of every inner envelope, or replace it."""
+    solver.pricing.price(solver.smallest_multiplier())
+    todo = solver.problem.active.tolist()
+    confirmed: dict[int, set[tuple[float, float]]] = {i: set() for i in todo}
+    for done, i in enumerate(todo):
+        solver.progress("curve", 1.0 - done / len(todo))
+        while chords := _chords(solver, i) - confirmed[i]:
+            for chord in sorted(chords):
+                if not _confirms(solver, i, chord):
+                    break
+                confirmed[i].add(chord)
+    solver.atoms.prune()
 
 
-def _untried(inner: Merge, budgets: Floats, order: Integers, tried: set[float]) -> float | None:
-    """Return a multiplier at the worst open corner, or beside it, that was not priced yet."""
-    for k in order.tolist():
-        for budget in (budgets[k], budgets[max(k - 1, 0)]):
-            multiplier = inner.multiplier(float(budget))
-            if all(abs(multiplier - seen) > 1e-11 * max(1.0, seen) for seen in tried):
-                return multiplier
-    return None
+def _chords(solver: ExactSolver, sample: int) -> set[tuple[float, float]]:
+    """Slope and intercept of every segment of the inner envelope of a sample."""
+    envelope = solver.atoms.envelope(sample)
+    slopes = np.diff(envelope.losses) / np.diff(envelope.costs)
+    intercepts = envelope.losses[:-1] - slopes * envelope.costs[:-1]
+    return set(zip(slopes.tolist(), intercepts.tolist(), strict=True))
+
+
+def _confirms(solver: ExactSolver, sample: int, chord: tuple[float, float]) -> bool:
+    """Evaluate the supremum at a chord's slope; whether nothing lies above the chord."""
+    slope, intercept = chord
+    before = solver.atoms.envelope(sample)
+    phi = solver.pricing.price_single(sample, slope)
+    allowed = SETTLED if solver.pricing.piecewise_linear else solver.tolerance / 2.0
+    if phi - intercept <= allowed * scale(phi):
+        return True
+    after = solver.atoms.envelope(sample)  # a supremum within rounding may bring no new atom
+    return len(after.costs) == len(before.costs) and np.array_equal(after.costs, before.costs)
+
+
+def _staircase(solver: ExactSolver) -> ValueCurve:
+    """Evaluate order infinity at some radii: the value is monotone between them."""
+    problem = solver.problem
+    farthest = float(solver.pricing.reaches(problem.active).max())
+    if not math.isfinite(farthest):
+        raise UnsupportedError(
+            f"curve: {problem.loss.name} of order inf on an unbounded support grows for ever; "
+            f"ask for radii"
+        )
+    radii = np.linspace(0.0, farthest, STEPS + 1)
+    values = [solver.solve(float(radius)) for radius in radii]
+    lower = np.array([value.lower for value in values])
+    upper = np.array([value.upper for value in values])
+    return ValueCurve(
+        radii,
+        lower,
+        np.append(upper[1:], upper[-1]),
+        "step",
+        (0.0, 0.0),
+        problem.cost.order,
+        None if solver.stopped is None else str(solver.stopped),
+    )
 
 
 def _corners(inner: Merge, outer: Merge) -> Floats:
@@ -156,8 +211,8 @@ def _corners(inner: Merge, outer: Merge) -> Floats:
 
 def _from_merges(inner: Merge, outer: Merge, order: float) -> ValueCurve:
     budgets = _corners(inner, outer)
-    lower = np.array([inner.value(b) for b in budgets])
-    upper = np.maximum(np.array([outer.value(b) for b in budgets]), lower)
+    lower = inner.at(budgets)
+    upper = np.maximum(outer.at(budgets), lower)
     slopes = (inner.final_slope, outer.final_slope)
     return ValueCurve(budgets ** (1.0 / order), lower, upper, "budget", slopes, order)
 
@@ -165,9 +220,11 @@ def _from_merges(inner: Merge, outer: Merge, order: float) -> ValueCurve:
 def _zero_one_curve(solver: ExactSolver) -> ValueCurve:
     problem, distances = solver.problem, solver.distances()
     if problem.cost.finite:
-        return _from_merges(solver.atoms.merge(), solver.outer(), problem.cost.order)
+        outer = solver.outer()
+        assert outer is not None
+        return _from_merges(solver.atoms.merge(), outer, problem.cost.order)
     mu = problem.probabilities
-    wrong = ErrorSet.errs(problem)
+    wrong = solver.flips.wrong
     ends = np.concatenate([distances.lower, distances.upper])
     radii = np.unique(np.append(ends[np.isfinite(ends)], 0.0))
     lower = np.array([mu @ (wrong | (distances.upper <= r)) for r in radii])

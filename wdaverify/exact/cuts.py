@@ -9,21 +9,18 @@ for every sample and every ``t``: the dual feasible set knows neither the sample
 All cuts of a label are evaluated on all its samples as one matrix product.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
-from wdaverify.exact.pieces import Pieces
+from wdaverify.exact.penalty import CANCELLED, SLIGHT, Penalty
 from wdaverify.norms import GroundNorm
 
+if TYPE_CHECKING:
+    from wdaverify.exact.pieces import Pieces
+
 __all__ = ["Cut", "CutPool"]
-
-SLIGHT = 1e-9
-"""Relative excess of a dual norm over the multiplier that is still called rounding."""
-
-CANCELLED = 1e-13
-"""The same relative to the gradient of the piece, from which the dual norm is what remains."""
 
 
 class Cut(NamedTuple):
@@ -32,28 +29,6 @@ class Cut(NamedTuple):
     gradient: Floats
     offset: float
     steepness: float
-
-
-def penalised(
-    lines: Floats | float,
-    steepness: Floats | float,
-    multiplier: float,
-    reach: Floats | float,
-    size: Floats | float,
-) -> Floats:
-    """Return ``max over 0 <= t <= reach`` of ``line + (steepness − multiplier) t``.
-
-    Parameters
-    ----------
-    lines
-        Cuts at ``t = 0``, any shape with which the other arrays broadcast.
-    size
-        Dual norm of the gradients of the pieces: what is small against it is rounding.
-    """
-    excess = steepness - multiplier
-    excess = np.where(excess <= SLIGHT * multiplier + CANCELLED * size, 0.0, excess)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(lines + np.where(excess > 0, reach * excess, 0.0))
 
 
 class CutPool:
@@ -67,7 +42,7 @@ class CutPool:
         Piece of each cut, ``(M,)``.
     """
 
-    def __init__(self, pieces: Pieces, norm: GroundNorm) -> None:
+    def __init__(self, pieces: "Pieces", norm: GroundNorm) -> None:
         self.size = len(pieces)
         self.gradients, self.offsets = pieces.gradients, pieces.offsets
         self.steepness = norm.dual_length(pieces.gradients)
@@ -90,11 +65,12 @@ class CutPool:
         """Whether a cut of the zero function shows a piece to be out of reach, ``(N,)``."""
         value = points @ cut.gradient + cut.offset
         with np.errstate(invalid="ignore"):
-            value = value + np.where(reach < np.inf, cut.steepness * reach, np.inf)
+            gain = np.where(reach < np.inf, cut.steepness * reach, np.inf)
+        value = value + (gain if cut.steepness > 0 else 0.0)
         return np.asarray(value < -1e-12 * (1.0 + np.abs(points).max(axis=1)))
 
-    def bounds(self, points: Floats, multiplier: float, reach: Floats) -> Floats:
-        """Bound ``sup a·x + b − multiplier · ‖x − x_i‖`` over each piece within each reach.
+    def bounds(self, points: Floats, penalty: Penalty, reach: Floats) -> Floats:
+        """Bound ``sup a·x + b − λ ‖x − x_i‖^p`` over each piece within each reach.
 
         Parameters
         ----------
@@ -108,7 +84,7 @@ class CutPool:
         ndarray
             Shape ``(N, P)``, ``-inf`` where a piece is out of reach.
         """
-        lines = self.lines(points, np.arange(len(self.offsets)), multiplier, reach)
+        lines = self.lines(points, np.arange(len(self.offsets)), penalty, reach)
         order = np.argsort(self.owners, kind="stable")
         starts = np.searchsorted(self.owners[order], np.arange(self.size))
         table = np.minimum.reduceat(lines[:, order], starts, axis=1)
@@ -116,14 +92,17 @@ class CutPool:
             table[self.excluded(cut, points, reach), piece] = -np.inf
         return np.asarray(table)
 
-    def lines(self, points: Floats, cuts: Integers, multiplier: float, reach: Floats) -> Floats:
+    def lines(self, points: Floats, cuts: Integers, penalty: Penalty, reach: Floats) -> Floats:
         """Evaluate some cuts on samples: ``(N, n), (C,) -> (N, C)``."""
         lines = points @ self.gradients[cuts].T + self.offsets[cuts]
         size = self._sizes[self.owners[cuts]]
-        return penalised(lines, self.steepness[cuts], multiplier, reach[:, None], size)
+        return penalty.best(lines, self.steepness[cuts], reach[:, None], size)
 
-    def slope(self, multiplier: float) -> float:
+    def slope(self, penalty: Penalty) -> float:
         """Return the multiplier for which :meth:`bounds` holds without any rounding."""
+        multiplier = penalty.multiplier
+        if penalty.order > 1:
+            return multiplier
         limit = multiplier * (1.0 + SLIGHT) + CANCELLED * self._sizes[self.owners]
         slight = self.steepness[self.steepness <= limit]
         return max(multiplier, float(slight.max(initial=0.0)))

@@ -8,6 +8,7 @@ largest margin. A solution lies on the boundary, where float64 decides by accide
 towards the piece's deepest point until the error is certain, and the extra distance is charged.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,9 +16,12 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.cells.complex import Cell, CellComplex
+from wdaverify.cost import TransportCost
 from wdaverify.envelope import Envelope, majorant
+from wdaverify.errors import LimitReached
 from wdaverify.evaluation import certain_losses
 from wdaverify.exact.nearest import Nearest, exact_nearest
+from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces, distance_pieces
 from wdaverify.exact.program import PieceProgram, Solution
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
@@ -57,29 +61,72 @@ class Distances:
         Certain errors at distance ``upper`` (the sample itself where there is none), ``(N, n)``.
     certified
         Where the witness is a rational point, of which the row is only the rounding, ``(N,)``.
+    reached
+        The limit that left brackets wide, if one did.
     """
 
     lower: Floats
     upper: Floats
     witnesses: Floats
     certified: Bools
+    reached: LimitReached | None = None
+
+    def at(self, order: Integers) -> "Distances":
+        """Return the rows in another order."""
+        return Distances(
+            self.lower[order],
+            self.upper[order],
+            self.witnesses[order],
+            self.certified[order],
+            self.reached,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Distances"]) -> "Distances":
+        """Return the rows of several tables as one."""
+        limits = [part.reached for part in parts if part.reached is not None]
+        return cls(
+            np.concatenate([part.lower for part in parts]),
+            np.concatenate([part.upper for part in parts]),
+            np.concatenate([part.witnesses for part in parts]),
+            np.concatenate([part.certified for part in parts]),
+            limits[0] if limits else None,
+        )
 
 
-def step_envelopes(distances: Distances, wrong: Bools, order: float) -> list[Envelope]:
-    """Return outer envelopes of the zero-one loss: 1 from the lower bound of the distance on.
+def unknown_distances(
+    problem: Problem, samples: Integers, reached: LimitReached | None
+) -> Distances:
+    """Return the widest brackets: 0 for what is an error where it is, else anything."""
+    question = problem.replace(loss=ZeroOne())
+    wrong = certain_losses(question, problem.points[samples], problem.labels[samples]) > 0
+    none = np.zeros(len(samples))
+    upper = np.where(wrong, 0.0, np.inf)
+    return Distances(none, upper, problem.points[samples].copy(), none > 0, reached)
+
+
+def step_envelopes(distances: Distances, wrong: Bools, cost: TransportCost) -> list[Envelope]:
+    """Return outer envelopes of the zero-one loss: 1 from the cheapest error on.
+
+    A correct sample errs with any other label, so where labels move that is an error too, at the
+    price of the move.
 
     Parameters
     ----------
     wrong
         Whether each sample is an error where it is, ``(N,)``.
+    cost
+        Of finite order.
     """
+    relabelled = np.inf if cost.label_cost is None else cost.label_cost
     envelopes = []
-    for loss, distance in zip(wrong, distances.lower, strict=True):
-        if loss or not np.isfinite(distance):
+    for loss, distance in zip(wrong, distances.lower.tolist(), strict=True):
+        price = min(distance**cost.order * (1.0 - 2.0**-50), relabelled)
+        if loss or not np.isfinite(price):
             envelopes.append(majorant(np.zeros(1), np.array([float(loss)])))
         else:
-            costs = np.array([0.0, distance**order])
-            envelopes.append(majorant(costs, np.array([float(distance <= 0), 1.0])))
+            costs = np.array([0.0, price])
+            envelopes.append(majorant(costs, np.array([float(price <= 0), 1.0])))
     return envelopes
 
 
@@ -114,7 +161,8 @@ class ErrorSet:
                 self.pieces, X[todo], programs, self._evaluate, self._push,
                 counts=self.counts, limits=self.limits,
             )  # fmt: skip
-            bounds = search.bounds(1.0, np.full(len(todo), np.inf)) / search.pool.slope(1.0)
+            price = Penalty(1.0)
+            bounds = search.bounds(price, np.full(len(todo), np.inf)) / search.pool.slope(price)
             lower[todo] = np.maximum(0.0, -bounds - ROUNDING * (1.0 + np.abs(X[todo]).max(axis=1)))
             upper[todo], witnesses[todo] = self._nearest(X[todo], search.witnesses.points)
         found = Distances(np.minimum(lower, upper), upper, witnesses, np.zeros(len(X), dtype=bool))
@@ -185,7 +233,7 @@ class ErrorSet:
             np.append(cell.half_spaces.offset, (cap - b) / length),
         )
         program = PieceProgram(rows, self.cells.support, self.norm)
-        solution = program.solve(unit, cell.interior, 0.0)
+        solution = program.solve(unit, cell.interior, Penalty(0.0))
         if not isinstance(solution, Solution):  # no point at all: the cell is thinner than float64
             return 0.0, cell.interior
         top = solution.bound + solution.cut.steepness * FAR

@@ -1,20 +1,26 @@
-r"""The sub-problem of one sample and one piece, as a linear program.
+r"""The sub-problem of one sample and one piece, for every norm and every order.
 
-.. math:: \max\; a\cdot x + b - \lambda t \quad\text{s.t.}\quad
-          Gx\le h,\ x\in\mathcal{X},\ \|x-x_i\|_r\le t,\ t\le T \qquad r\in\{1,\infty\}
+.. math:: \max\; a\cdot x - \lambda \|x-x_i\|^p \quad\text{s.t.}\quad
+          Gx\le h,\ x\in\mathcal{X},\ \|x-x_i\|\le T
 
-Variables are ``x`` and, for l∞, one ``t``; for l1, one ``t_k`` per feature with ``t = Σ t_k``.
+Polyhedral norms end in linear programs, l2 in projections. What either proposes is believed only as
+far as it proves itself: the multipliers give a cut that holds whatever they are, the point gives a
+value, and the two must agree. Where they do not, rational arithmetic decides.
 """
 
+import math
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.convex.exact import exact_maximum
-from wdaverify.convex.highs import Answer, LinearProgram, Status
-from wdaverify.errors import SolverError, UnsupportedError
-from wdaverify.exact.cuts import Cut, penalised
+from wdaverify.errors import SolverError
+from wdaverify.exact.cuts import Cut
+from wdaverify.exact.euclidean import EuclideanSolver
+from wdaverify.exact.penalty import Penalty
+from wdaverify.exact.polyhedral import PolyhedralSolver
+from wdaverify.exact.question import Price, Proposal, Question, power_of_two
 from wdaverify.network import AffineMap
 from wdaverify.norms import GroundNorm
 from wdaverify.rational import rationals
@@ -25,6 +31,12 @@ __all__ = ["PieceProgram", "Solution", "Unreachable"]
 
 SLACK = 1e-9
 """How far rows are moved out when rounding leaves no point that satisfies them."""
+
+DOUBT = 1e-9
+"""Relative disagreement of bound and value, or violation of a row, above which neither counts."""
+
+ROUNDING = 1e-13
+"""The same relative to numbers that cancel."""
 
 
 class Solution(NamedTuple):
@@ -46,8 +58,24 @@ class Unreachable(NamedTuple):
     cut: Cut
 
 
+class _Asked(NamedTuple):
+    """What is maximised, and how far from where."""
+
+    gradient: Floats
+    sample: Floats
+    penalty: Penalty
+    reach: float
+
+
+class _Units(NamedTuple):
+    """Units of length and of slope, powers of two."""
+
+    length: float
+    slope: float
+
+
 class PieceProgram:
-    """The rows of one piece, kept warm for other samples, multipliers and gradients.
+    """The rows of one piece, kept warm for other samples, penalties and gradients.
 
     Parameters
     ----------
@@ -56,20 +84,13 @@ class PieceProgram:
     support
         Bound support; its box bounds become bounds of variables, its other rows rows.
     norm
-        l1 or l∞.
-
-    Raises
-    ------
-    UnsupportedError
-        The norm is not polyhedral.
+        Ground norm.
     """
 
     def __init__(
         self, rows: AffineMap, support: Support, norm: GroundNorm, *, slack: float = 0.0
     ) -> None:
         self._slack = slack
-        if not norm.polyhedral:
-            raise UnsupportedError(f"norm: the linear programs need l1 or linf, found {norm.name}")
         n = rows.matrix.shape[1]
         self.n, self.norm = n, norm
         self.lower, self.upper = np.full(n, -np.inf), np.full(n, np.inf)
@@ -79,25 +100,18 @@ class PieceProgram:
         else:
             self.matrix = np.concatenate([self.matrix, support.rows.matrix])
             self.bound = np.concatenate([self.bound, support.rows.offset])
-        extra = n if norm.name == "l1" else 1
-        self._distance = np.zeros(n + extra)
-        self._distance[n:] = 1.0
-        zeros = np.zeros(extra)
-        self._program = LinearProgram(
-            np.concatenate([self.lower, zeros]), np.concatenate([self.upper, zeros + np.inf])
-        )
-        self._program.add_rows(np.pad(self.matrix, ((0, 0), (0, extra))), self.bound)
-        shift = np.eye(n) if norm.name == "l1" else np.ones((n, 1))
-        ball = np.block([[np.eye(n), -shift], [-np.eye(n), -shift]])
-        self._program.add_rows(ball, np.zeros(2 * n))
-        self._program.add_rows(self._distance[None, :], np.array([np.inf]))
-        self._rows = len(self.bound)
-        self._ball = ball
+        self._free = np.flatnonzero(self.lower < self.upper)
+        sizes = np.abs(self.matrix).max(axis=1, initial=0.0).tolist()
+        self._sizes = np.array([power_of_two(size) for size in sizes])
+        unit = self.matrix[:, self._free] / self._sizes[:, None]
+        self._linear = PolyhedralSolver(unit, norm)
+        bounds = self.lower[self._free], self.upper[self._free]
+        self._round = None if norm.polyhedral else EuclideanSolver(unit, *bounds)
 
     def solve(
-        self, gradient: Floats, sample: Floats, multiplier: float, reach: float = np.inf
+        self, gradient: Floats, sample: Floats, penalty: Penalty, reach: float = np.inf
     ) -> Solution | Unreachable:
-        """Maximise ``gradient · x − multiplier · ‖x − sample‖`` within ``reach``.
+        """Maximise ``gradient · x − λ ‖x − sample‖^p`` within ``reach``.
 
         The cut has no constant term of the piece: its offset is ``h · η`` alone.
 
@@ -112,22 +126,23 @@ class PieceProgram:
         SolverError
             Also exact arithmetic calls a program unbounded that cannot be.
         """
-        if reach < np.inf:
-            solution = self._attempt(gradient, sample, multiplier, reach)
-            if solution is not None:
-                return self._pulled(solution, sample, reach)
-            nearest = self._settle(np.zeros(self.n), sample, 1.0, np.inf)
-            margin = 1e-9 * (1.0 + reach + float(np.abs(sample).max()))
-            if nearest is None:
-                return self._nowhere
-            if -nearest.bound > reach + margin:
-                return Unreachable(nearest.cut)
-            distance = float(self.norm.length(nearest.point - sample))
-            wide = max(reach, distance) + margin  # the cut holds for every reach
-            found = self._settle(gradient, sample, multiplier, wide)
-            return self._nowhere if found is None else self._pulled(found, sample, reach)
-        solution = self._settle(gradient, sample, multiplier, reach)
-        return self._nowhere if solution is None else solution
+        asked = _Asked(gradient, sample, penalty, reach)
+        if reach == np.inf:
+            solution = self._settle(asked)
+            return self._nowhere if solution is None else solution
+        solution = self._attempt(asked)
+        if solution is not None:
+            return self._pulled(solution, sample, reach)
+        nearest = self._settle(_Asked(np.zeros(self.n), sample, Penalty(1.0), np.inf))
+        margin = DOUBT * self._units(asked).length + ROUNDING * float(np.abs(sample).max())
+        if nearest is None:
+            return self._nowhere
+        if -nearest.bound > reach + margin:
+            return Unreachable(nearest.cut)
+        distance = float(self.norm.length(nearest.point - sample))
+        wide = max(reach, distance) + margin  # the cut holds for every reach
+        found = self._settle(asked._replace(reach=wide))
+        return self._nowhere if found is None else self._pulled(found, sample, reach)
 
     @property
     def _nowhere(self) -> Unreachable:
@@ -136,108 +151,149 @@ class PieceProgram:
 
     def _pulled(self, solution: Solution, sample: Floats, reach: float) -> Solution:
         """Pull the point back to the reach that rounding made it exceed."""
-        shrink = reach / max(reach, float(self.norm.length(solution.point - sample)))
+        distance = float(self.norm.length(solution.point - sample))
+        if distance <= reach:
+            return solution
+        shrink = reach / distance
         return solution._replace(point=sample + shrink * (solution.point - sample))
 
-    def _attempt(
-        self, gradient: Floats, sample: Floats, multiplier: float, reach: float
-    ) -> Solution | None:
-        """Ask the solver, twice if need be; ``None`` unless its answer checks out."""
-        ball = np.concatenate([sample, -sample])
-        index = self._rows + np.arange(2 * self.n + 1)
-        self._program.bound_rows(index, np.append(ball, reach))
-        costs = self._costs(gradient, multiplier)
-        for ask in (self._program.maximize, self._program.solve_afresh):
-            answer = ask(costs)
-            solution = self._read(answer, gradient, sample, multiplier, reach)
-            if solution is not None and solution.gap <= _doubt(gradient, sample):
-                return solution
-            if answer.status is Status.INFEASIBLE:
+    def _attempt(self, asked: _Asked) -> Solution | None:
+        """Ask the solvers, twice if need be; ``None`` unless an answer checks out."""
+        units = self._units(asked)
+        question = self._question(asked, units)
+        for _ in range(2):
+            proposal = self._propose(question)
+            if proposal is not None:
+                solution = self._read(proposal, asked, units)
+                if self._agrees(solution, asked, units):
+                    return solution
+            elif asked.reach < np.inf:
                 break
+            self._linear.forget()
         return None
 
-    def _settle(
-        self, gradient: Floats, sample: Floats, multiplier: float, reach: float
-    ) -> Solution | None:
-        """Ask the solver, then exact arithmetic; ``None`` where that finds the piece empty."""
-        solution = self._attempt(gradient, sample, multiplier, reach)
+    def _propose(self, question: Question, rational: Question | None = None) -> Proposal | None:
+        free = question.price.linear and question.price.multiplier == 0.0
+        if self._round is None or (free and question.reach == np.inf):
+            return self._linear.propose(question, rational)
+        return self._round.propose(question, rational)
+
+    def _settle(self, asked: _Asked) -> Solution | None:
+        """Ask the solvers, then exact arithmetic; ``None`` where that finds the piece empty."""
+        solution = self._attempt(asked)
         if solution is not None:
             return solution
-        ball = np.concatenate([sample, -sample])
-        exact = self._solve_exactly(self._costs(gradient, multiplier), ball, reach)
-        if exact.status is Status.INFEASIBLE:
-            return None if self._slack else self._relaxed(gradient, sample, multiplier, reach)
-        solution = self._read(exact, gradient, sample, multiplier, reach)
-        if solution is None:
-            raise SolverError("sub-problem: unbounded, although its multiplier forbids that")
-        return solution
+        units = self._units(asked)
+        question, rational = self._question(asked, units), self._rational_question(asked, units)
+        proposal = self._propose(question, rational)
+        if proposal is not None:
+            return self._read(proposal, asked, units)
+        nearest = question._replace(
+            gradient=0.0 * question.gradient, price=Price(1.0), reach=np.inf
+        )
+        if self._propose(nearest, rational) is None:
+            return None if self._slack else self._relaxed(asked)
+        raise SolverError("sub-problem: unbounded, although its multiplier forbids that")
 
-    def _relaxed(
-        self, gradient: Floats, sample: Floats, multiplier: float, reach: float
-    ) -> Solution | None:
+    def _relaxed(self, asked: _Asked) -> Solution | None:
         """Solve with rows moved out by far more than their rounding: a bound on the piece."""
         rows = AffineMap(self.matrix, self.bound + SLACK * (1.0 + np.abs(self.bound)))
         program = PieceProgram(rows, Box(self.lower, self.upper), self.norm, slack=SLACK)
-        return program._settle(gradient, sample, multiplier, reach)
+        return program._settle(asked)
 
-    def _costs(self, gradient: Floats, multiplier: float) -> Floats:
-        costs = -multiplier * self._distance
-        costs[: self.n] = gradient
-        return costs
+    def _units(self, asked: _Asked) -> _Units:
+        """Units in which gradient and multiplier, and the lengths that matter, are about 1."""
+        slope = float(self.norm.dual_length(asked.gradient))
+        if asked.penalty.order == 1:
+            slope = max(slope, asked.penalty.multiplier)
+        sizes = [self.upper - asked.sample, asked.sample - self.lower]
+        sizes.append((self.bound - self.matrix @ asked.sample) / self._sizes)
+        lengths = np.abs(np.concatenate(sizes))
+        length = float(lengths[np.isfinite(lengths)].max(initial=0.0))
+        if asked.reach > 0.0:
+            length = min(length, asked.reach) if length else asked.reach
+        return _Units(power_of_two(length), power_of_two(slope))
 
-    def _read(
-        self, answer: Answer, gradient: Floats, sample: Floats, multiplier: float, reach: float
-    ) -> Solution | None:
+    def _question(self, asked: _Asked, units: _Units) -> Question:
+        free, length = self._free, units.length
+        sample = asked.sample
+        return Question(
+            asked.gradient[free] / units.slope,
+            (self.bound - self.matrix @ sample) / (self._sizes * length),
+            (self.lower - sample)[free] / length,
+            (self.upper - sample)[free] / length,
+            _price(asked.penalty, units),
+            asked.reach / length,
+        )
+
+    def _rational_question(self, asked: _Asked, units: _Units) -> Question:
+        """Return the same question without rounding (infinite bounds stay floats)."""
+        question = self._question(asked, units)
+        sample, length = rationals(asked.sample), units.length
+        room = rationals(self.bound) - rationals(self.matrix) @ sample
+        sides = []
+        for bounds in (self.lower, self.upper):
+            pairs = zip(bounds[self._free].tolist(), sample[self._free], strict=True)
+            exact = [v if math.isinf(v) else (Fraction(v) - x) / Fraction(length) for v, x in pairs]
+            sides.append(np.array([*exact, None], dtype=object)[:-1])
+        return question._replace(
+            room=room / rationals(self._sizes * length), lower=sides[0], upper=sides[1]
+        )
+
+    def _read(self, proposal: Proposal, asked: _Asked, units: _Units) -> Solution:
         """Recompute point, cut and gap from the data: the solver's numbers are only a proposal."""
-        if answer.status is not Status.OPTIMAL or not np.all(np.isfinite(answer.point)):
-            return None
-        point = np.clip(answer.point[: self.n], self.lower, self.upper)
-        eta = np.maximum(answer.multipliers[: self._rows], 0.0)
-        reduced = answer.reduced[: self.n].copy()
-        bounds = np.where(reduced > 0, self.upper, self.lower)
-        reduced[~np.isfinite(bounds)] = 0.0
-        bounds = np.where(np.isfinite(bounds), bounds, 0.0)
-        g = gradient - self.matrix.T @ eta - reduced
-        offset = float(self.bound @ eta) + float(reduced @ bounds)
-        cut = Cut(g, offset, float(self.norm.dual_length(g)))
+        gradient, sample, penalty, reach = asked
+        point = sample.copy()
+        point[self._free] += units.length * proposal.step
+        point = np.clip(point, self.lower, self.upper)
+        cut = self._cut(proposal, gradient, units.slope)
         distance = float(self.norm.length(point - sample))
-        value = float(gradient @ point) - multiplier * distance
+        value = float(gradient @ point) - float(penalty.of(distance))
         violation = float((self.matrix @ point - self.bound).max(initial=0.0))
         size = float(self.norm.dual_length(gradient))
-        line = np.float64(g @ sample + offset)
-        bound = penalised(line, cut.steepness, multiplier, reach, size)
-        gap = max(abs(float(bound) - value), violation, distance - reach)
-        return Solution(point, cut, float(bound), gap)
+        line = np.float64(cut.gradient @ sample + cut.offset)
+        bound = float(penalty.best(line, cut.steepness, reach, size))
+        gap = max(abs(bound - value), violation, distance - reach)
+        return Solution(point, cut, bound, gap)
 
-    def _solve_exactly(self, costs: Floats, ball: Floats, reach: float) -> Answer:
-        """Solve over the rationals (the data as float64): slow, and right."""
-        extra = len(costs) - self.n
-        identity = np.eye(len(costs))
-        above, below = (
-            np.flatnonzero(np.isfinite(self.upper)),
-            np.flatnonzero(np.isfinite(self.lower)),
+    def _cut(self, proposal: Proposal, gradient: Floats, unit: float) -> Cut:
+        """Return the cut of any multipliers whatever."""
+        eta = np.maximum(proposal.multipliers, 0.0) * (unit / self._sizes)
+        g = gradient - eta @ self.matrix
+        multipliers = g.copy()  # a fixed feature: any multiplier, either sign
+        multipliers[self._free] = unit * proposal.bounds
+        ends = np.where(multipliers > 0, self.upper, self.lower)
+        multipliers[~np.isfinite(ends)] = 0.0
+        ends = np.where(np.isfinite(ends), ends, 0.0)
+        g = g - multipliers
+        offset = float(self.bound @ eta) + float(multipliers @ ends)
+        return Cut(g, offset, float(self.norm.dual_length(g)))
+
+    def _agrees(self, solution: Solution, asked: _Asked, units: _Units) -> bool:
+        """Whether point and cut of a solution are as good as float64 allows."""
+        gradient, sample, penalty, reach = asked
+        point, cut, bound, _ = solution
+        distance = float(self.norm.length(point - sample))
+        price = float(penalty.of(distance))
+        slope, far = float(np.abs(gradient).sum()), float(np.abs(sample).max(initial=0.0))
+        value = float(gradient @ point) - price
+        violation = (self.matrix @ point - self.bound) / self._sizes
+        outside = max(float(violation.max(initial=0.0)), distance - reach)
+        return bool(
+            outside <= DOUBT * units.length + ROUNDING * far
+            and abs(bound - value)
+            <= DOUBT * (slope * (distance + units.length) + price)
+            + ROUNDING * (slope * far + abs(cut.offset))
         )
-        blocks = [
-            (np.pad(self.matrix, ((0, 0), (0, extra))), self.bound),
-            (self._ball, ball),
-            (self._distance[None, :], np.array([reach])) if np.isfinite(reach) else None,
-            (identity[above], self.upper[above]),
-            (-identity[below], -self.lower[below]),
-            (-identity[self.n :], np.zeros(extra)),
-        ]
-        A = np.concatenate([block[0] for block in blocks if block is not None])
-        b = np.concatenate([block[1] for block in blocks if block is not None])
-        optimum = exact_maximum(rationals(costs), rationals(A), rationals(b))
-        if optimum is None or optimum.value is None:
-            status = Status.INFEASIBLE if optimum is None else Status.UNBOUNDED
-            return Answer(status, np.zeros(0), np.zeros(0), np.zeros(0))
-        eta = optimum.multipliers.astype(np.float64)
-        start = self._rows + 2 * self.n + (1 if np.isfinite(reach) else 0)
-        reduced = np.zeros(len(costs))
-        reduced[above] += eta[start : start + len(above)]
-        reduced[below] -= eta[start + len(above) : start + len(above) + len(below)]
-        return Answer(Status.OPTIMAL, optimum.point.astype(np.float64), eta, reduced)
 
 
-def _doubt(gradient: Floats, sample: Floats) -> float:
-    return 1e-9 * max(1.0, float(np.abs(gradient).sum()) * (1.0 + float(np.abs(sample).max())))
+def _price(penalty: Penalty, units: _Units) -> Price:
+    """Return the price in unit scale."""
+    multiplier, order = penalty
+    if order == 1 or multiplier == 0.0:
+        return Price(multiplier / units.slope)
+    exponent = (math.log(units.slope) - math.log(multiplier) - math.log(order)) / (order - 1.0)
+    exponent -= math.log(units.length)
+    if exponent > 600.0:
+        return Price(0.0)
+    return Price(0.0, order, math.exp(max(exponent, -600.0)))

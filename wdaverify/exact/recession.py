@@ -16,6 +16,7 @@ from wdaverify.arrays import Floats
 from wdaverify.atoms import Ray
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.recession import is_bounded, steepest_recession
+from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
 from wdaverify.exact.program import Solution
 from wdaverify.exact.supremum import LabelSupremum
@@ -63,13 +64,13 @@ def tail_points(search: LabelSupremum, sample: int, tail: Tail) -> Floats:
     picks the farthest such point of each piece.
     """
     X = search.samples[sample : sample + 1]
-    bounds = search.pool.bounds(X, tail.slope, np.full(1, np.inf))[0]
+    bounds = search.pool.bounds(X, Penalty(tail.slope), np.full(1, np.inf))[0]
     tied = bounds >= tail.intercept - 1e-9 * max(1.0, abs(tail.intercept))
     points = []
     for piece in np.flatnonzero(tied).tolist():
         gradient = search.pieces.gradients[piece] / tail.slope  # unit scale: HiGHS ignores 1e-7
         program = search.programs.of(search.pieces, piece)
-        solution = program.solve(gradient, X[0], 1.0 - 1e-6, tail.far)
+        solution = program.solve(gradient, X[0], Penalty(1.0 - 1e-6), tail.far)
         if isinstance(solution, Solution):
             points.append(solution.point)
     return np.array(points).reshape(-1, X.shape[1])

@@ -1,38 +1,17 @@
 """One call for one value: choose the engine, enumerate if need be, solve."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
 
-from wdaverify.cells.complex import CellComplex, enumerate_cells
-from wdaverify.errors import ProblemError, UnsupportedError
-from wdaverify.exact.answer import ExactValue, check_supported
+from wdaverify.cells.complex import CellComplex
+from wdaverify.errors import ProblemError
+from wdaverify.exact.answer import ExactValue
+from wdaverify.exact.engine import choose_engine, dispatcher_for
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT
 
-__all__ = ["Engine", "choose_engine", "solve"]
-
-Engine = Literal["auto", "cells", "search", "milp"]
-
-
-def choose_engine(engine: str) -> str:
-    """Return the engine that answers.
-
-    Raises
-    ------
-    ProblemError
-        No such engine.
-    UnsupportedError
-        The engine is planned but not built.
-    """
-    if engine not in get_args(Engine):
-        raise ProblemError(
-            f"engine: expected one of {', '.join(get_args(Engine))}, found {engine!r}"
-        )
-    if engine in ("search", "milp"):
-        raise UnsupportedError(f"engine: {engine} is not built yet; expected cells or auto")
-    return "cells"
+__all__ = ["check_radius", "solve", "solver_for"]
 
 
 def solve(  # noqa: PLR0913  (the public signature: the question and what it may cost)
@@ -41,6 +20,7 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     radius: float,
     cells: CellComplex | None = None,
     engine: str = "auto",
+    workers: int = 1,
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -56,7 +36,10 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     cells
         Activation cells, to share them between calls; enumerated when omitted.
     engine
-        ``auto`` or ``cells``.
+        ``cells`` (enumerate, then sub-problems), ``search`` (branch and bound over partial
+        patterns), ``milp`` (slow, independent) or ``auto``.
+    workers
+        Processes that share the work; results do not depend on their number.
     tolerance
         Relative gap that counts as exact.
     limits
@@ -65,7 +48,7 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     Raises
     ------
     UnsupportedError
-        The loss, norm or order has no exact engine.
+        The engine does not cover the question.
     LimitReached
         The cells could not be enumerated within the limits.
 
@@ -78,13 +61,36 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     >>> round(value.lower, 9), round(value.upper, 9), value.status
     (1.5, 1.5, 'exact')
     """
-    choose_engine(engine)
-    check_supported(problem)
     check_radius(radius)
-    if cells is None:
-        cells = enumerate_cells(problem.network, problem.support, limits=limits)
-    solver = ExactSolver(problem, cells, limits=limits, progress=progress)
-    return solver.solve(radius, tolerance=tolerance)
+    solver = solver_for(
+        problem,
+        engine,
+        cells=cells,
+        workers=workers,
+        tolerance=tolerance,
+        limits=limits,
+        progress=progress,
+    )
+    return solver.solve(radius)
+
+
+def solver_for(  # noqa: PLR0913
+    problem: Problem,
+    engine: str = "auto",
+    *,
+    cells: CellComplex | None = None,
+    workers: int = 1,
+    tolerance: float = EXACT,
+    limits: Limits | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> ExactSolver:
+    """Return a solver for many radii of one problem; parameters as in :func:`solve`."""
+    choice = choose_engine(problem, engine, cells)
+    limits, progress = limits or Limits(), progress or (lambda _, __: None)
+    desk = dispatcher_for(
+        problem, choice, cells=cells, workers=workers, limits=limits, progress=progress
+    )
+    return ExactSolver(problem, desk, tolerance=tolerance, limits=limits, progress=progress)
 
 
 def check_radius(radius: float) -> float:

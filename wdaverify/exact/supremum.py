@@ -13,16 +13,24 @@ import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.cells.complex import CellComplex
-from wdaverify.exact.cuts import CutPool
+from wdaverify.exact.cuts import Cut
+from wdaverify.exact.majorants import Part
+from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
-from wdaverify.exact.program import PieceProgram, Unreachable
+from wdaverify.exact.program import PieceProgram, Solution, Unreachable
+from wdaverify.exact.refinement import CutTree
+from wdaverify.exact.witnesses import Witnesses
 from wdaverify.limits import Limits
 from wdaverify.norms import GroundNorm
 
-__all__ = ["Counts", "LabelSupremum", "Programs", "Witnesses"]
+__all__ = ["Counts", "LabelSupremum", "Programs"]
 
 SETTLED = 1e-10
 """A pair is settled when its bound exceeds the incumbent by less than this (relative to scale)."""
+
+
+DOUBT = 1e-9
+"""An evaluation that misses the formula of its part by more (relative) is made anew nearby."""
 
 
 @dataclass(slots=True)
@@ -30,6 +38,7 @@ class Counts:
     """How much work was done."""
 
     cells: int = 0
+    nodes: int = 0
     pieces: int = 0
     programs: int = 0
     suprema: int = 0
@@ -50,9 +59,13 @@ class Programs:
 
     def of(self, pieces: Pieces, piece: int) -> PieceProgram:
         """Return the program of a piece; pieces without a threshold share that of their cell."""
-        cell = int(pieces.cells[piece])
-        target = -1 if pieces.thresholds is None else int(pieces.targets[piece])
-        key = (-1 if pieces.thresholds is None else pieces.label, cell, target)
+        cell, target = int(pieces.cells[piece]), int(pieces.targets[piece])
+        if pieces.parts:
+            key = (pieces.label, -1, piece)
+        elif pieces.thresholds is None:
+            key = (-1, cell, -1)
+        else:
+            key = (pieces.label, cell, target)
         if key in self.kept:
             self.kept.move_to_end(key)
             return self.kept[key]
@@ -61,25 +74,6 @@ class Programs:
         if len(self.kept) > self.capacity:
             self.kept.popitem(last=False)
         return program
-
-
-@dataclass(slots=True)
-class Witnesses:
-    """Points found for one label with the value that the sub-problems give them.
-
-    Attributes
-    ----------
-    points, values
-        ``(M, n)`` and ``(M,)``.
-    """
-
-    points: Floats
-    values: Floats
-
-    def add(self, points: Floats, values: Floats) -> None:
-        """Append points."""
-        self.points = np.concatenate([self.points, points])
-        self.values = np.concatenate([self.values, values])
 
 
 class LabelSupremum:
@@ -108,86 +102,197 @@ class LabelSupremum:
         self.norm = programs.norm
         self.evaluate, self.counts, self.limits = evaluate, counts, limits
         self.finish = finish or (lambda _, point: point)
-        self.pool = CutPool(pieces, self.norm)
-        self.witnesses = Witnesses(samples, evaluate(samples))
+        self.pool = CutTree(pieces, self.norm)
+        self.witnesses = Witnesses(samples, evaluate(samples), self.norm)
+        self._centres: dict[int, Floats] = {}
         counts.pieces += len(pieces)
 
-    def bounds(self, multiplier: float, reach: Floats) -> Floats:
+    def bounds(
+        self,
+        penalty: Penalty,
+        reach: Floats,
+        *,
+        floor: Floats | None = None,
+        tolerance: float = SETTLED,
+    ) -> Floats:
         """Solve until every sample is settled; return certified upper bounds ``(N,)``.
 
         Parameters
         ----------
         reach
             Largest distance of each sample, ``(N,)``, infinite allowed.
+        floor
+            What a sample need not exceed, ``(N,)``: below it a supremum is not resolved.
+        tolerance
+            Excess over the incumbent that counts as settled, relative to ``max(1, |incumbent|)``.
 
         Raises
         ------
         LimitReached
             Time or memory ran out; cuts and witnesses found so far are kept.
         """
-        table = self.pool.bounds(self.samples, multiplier, reach)
-        asked = np.zeros(table.shape, dtype=bool)
-        incumbents = self._incumbents(multiplier, reach)
         self.counts.suprema += len(self.samples)
-        while True:
-            askable = np.where(asked, -np.inf, table)
-            best = askable.argmax(axis=1)
-            top = askable[np.arange(len(table)), best]
-            open_ = np.flatnonzero(top > incumbents + self._slack(incumbents))
-            if len(open_) == 0:
-                return np.asarray(np.maximum(table.max(axis=1), incumbents))
-            self.limits.check("solving sub-problems")
-            for piece in np.unique(best[open_]).tolist():
-                for i in open_[best[open_] == piece].tolist():
-                    if table[i, piece] > incumbents[i] + self._slack(incumbents[i]):
-                        asked[i, piece] = True
-                        found = self._learn(i, piece, table, (multiplier, reach))
-                        incumbents = np.maximum(incumbents, found)
+        known = self.witnesses.best(penalty, reach)[1]
+        if floor is not None:
+            known = np.maximum(known, floor)
+        search = _Search(self, (penalty, reach), known, tolerance)
+        search.run()
+        return search.upper()
+
+    def open_bounds(self, penalty: Penalty, reach: Floats) -> Floats:
+        """Return what the cuts so far prove, without solving anything: ``(N,)``."""
+        return np.asarray(self.pool.bounds(self.samples, penalty, reach).max(axis=1))
 
     def points(self) -> Floats:
         """Every point found so far, ``(M, n)``."""
         return self.witnesses.points
 
-    def _slack(self, incumbents: Floats) -> Floats:
-        return SETTLED * np.maximum(1.0, np.abs(np.where(np.isfinite(incumbents), incumbents, 0.0)))
+    def best(self, penalty: Penalty, reach: Floats) -> Integers:
+        """Return the best known point of each sample, as an index into the witnesses, ``(N,)``."""
+        return self.witnesses.best(penalty, reach)[0]
 
-    def _learn(self, i: int, piece: int, table: Floats, penalty: tuple[float, Floats]) -> Floats:
-        """Solve one pair, add its cut and its point; return the point's value for all samples."""
-        multiplier, reach = penalty
-        self.counts.programs += 1
-        solution = self.programs.of(self.pieces, piece).solve(
-            self.pieces.gradients[piece], self.samples[i], multiplier, float(reach[i])
-        )
-        if isinstance(solution, Unreachable):
-            self.pool.exclude(piece, solution.cut)
-            table[self.pool.excluded(solution.cut, self.samples, reach), piece] = -np.inf
-            return np.full(len(self.samples), -np.inf)
-        index = np.array([len(self.pool.offsets)])
-        offset = solution.cut.offset + float(self.pieces.offsets[piece])
-        self.pool.add(piece, solution.cut._replace(offset=offset))
-        lines = self.pool.lines(self.samples, index, multiplier, reach)[:, 0]
-        table[:, piece] = np.minimum(table[:, piece], lines)
+    def offer(self, piece: int, solution: Solution) -> tuple[Floats, float]:
+        """Add the point of a solution to the witnesses; return it with its value."""
         point = self.finish(piece, solution.point)[None, :]
         value = self.evaluate(point)
+        if self.pieces.majorants is not None:
+            expected = self.pieces.majorants.loss(self.pieces.parts[piece], solution.point)
+            if value[0] < expected - DOUBT * max(1.0, abs(expected)):
+                point, value = self._pushed(piece, point, expected)
         self.witnesses.add(point, value)
-        distance = self.norm.length(self.samples - point)
-        inside = distance <= reach * (1.0 + 1e-12)
-        return np.where(inside, value[0] - multiplier * distance, -np.inf)
+        return point, float(value[0])
 
-    def best(self, multiplier: float, reach: Floats) -> Integers:
-        """Return the best known point of each sample, as an index into the witnesses, ``(N,)``."""
-        return self._best(multiplier, reach)[0]
+    def _pushed(self, piece: int, point: Floats, expected: float) -> tuple[Floats, Floats]:
+        """Push a point at which float64 misses the loss, a tie of logits, into its part."""
+        if piece not in self._centres:
+            program, axes = self.programs.of(self.pieces, piece), np.eye(point.shape[1])
+            asked = [
+                program.solve(axis, point[0], Penalty(0.0), 1.0)
+                for axis in np.concatenate([axes, -axes])
+            ]
+            found = [answer.point for answer in asked if isinstance(answer, Solution)]
+            self._centres[piece] = np.mean([*found, point[0]], axis=0)
+        steps = 2.0 ** np.arange(-52.0, -8.0, 2.0)[:, None]
+        trials = np.concatenate([point, point + steps * (self._centres[piece] - point)])
+        values = self.evaluate(trials)
+        good = np.flatnonzero(values >= expected - DOUBT * max(1.0, abs(expected)))
+        k = int(good[0]) if len(good) else int(values.argmax())
+        return trials[k : k + 1], values[k : k + 1]
 
-    def _incumbents(self, multiplier: float, reach: Floats) -> Floats:
-        return self._best(multiplier, reach)[1]
+    def replace(self, piece: int, parts: list[Part]) -> None:
+        """Replace a piece by a better majorant of it or by parts that cover it."""
+        if len(parts) == 1:
+            self.pieces = self.pieces.improved(piece, parts[0])
+            self.pool.improve(piece, parts[0].gradient, parts[0].offset)
+            return
+        self.pieces = self.pieces.extended(parts)
+        self.counts.pieces += len(parts) - 1
+        gradients = np.array([part.gradient for part in parts])
+        self.pool.replace(piece, gradients, np.array([part.offset for part in parts]))
 
-    def _best(self, multiplier: float, reach: Floats) -> tuple[Integers, Floats]:
-        index = np.empty(len(self.samples), dtype=np.int64)
-        value = np.empty(len(self.samples))
-        for i, sample in enumerate(self.samples):
-            distance = self.norm.length(self.witnesses.points - sample)
-            inside = distance <= reach[i] * (1.0 + 1e-12)
-            values = np.where(inside, self.witnesses.values - multiplier * distance, -np.inf)
-            index[i] = values.argmax()
-            value[i] = values[index[i]]
-        return index, value
+
+class _Search:
+    """One evaluation of all suprema: bounds of all pairs, and what is known from below."""
+
+    def __init__(
+        self,
+        label: LabelSupremum,
+        question: tuple[Penalty, Floats],
+        known: Floats,
+        tolerance: float,
+    ) -> None:
+        self.label, self.known, self.tolerance = label, known, tolerance
+        self.penalty, self.reach = question
+        self.table = label.pool.bounds(label.samples, *question)
+        self.asked = np.zeros(self.table.shape, dtype=bool)
+
+    def upper(self) -> Floats:
+        """Return the bounds so far, ``(N,)``."""
+        return np.asarray(np.maximum(self.table.max(axis=1), self.known))
+
+    def run(self) -> None:
+        """Solve until every sample is settled."""
+        rows = np.arange(len(self.table))
+        while True:
+            askable = np.where(self.asked, -np.inf, self.table)
+            best = askable.argmax(axis=1)
+            top = askable[rows, best]
+            open_ = np.flatnonzero(top > self.target())
+            if len(open_) == 0:
+                return
+            for piece in np.unique(best[open_]).tolist():
+                self._settle(piece, open_[best[open_] == piece])
+
+    def target(self) -> Floats:
+        """Return what a bound may reach without being looked at again, ``(N,)``."""
+        size = np.maximum(1.0, np.abs(np.where(np.isfinite(self.known), self.known, 0.0)))
+        return np.asarray(self.known + self.tolerance * size)
+
+    def _settle(self, piece: int, samples: Integers) -> None:
+        """Solve for samples whose largest bound is that of one piece, the largest excess first."""
+        while len(samples):
+            self.label.limits.check("solving sub-problems")
+            excess = self.table[samples, piece] - self.target()[samples]
+            excess[self.asked[samples, piece]] = -np.inf
+            k = int(excess.argmax())
+            if not excess[k] > 0:
+                return
+            if self._ask(int(samples[k]), piece):
+                return
+
+    def _ask(self, i: int, piece: int) -> bool:
+        """Solve one pair and learn from it; return whether the piece was replaced."""
+        label = self.label
+        label.counts.programs += 1
+        self.asked[i, piece] = True
+        solution = label.programs.of(label.pieces, piece).solve(
+            label.pieces.gradients[piece], label.samples[i], self.penalty, float(self.reach[i])
+        )
+        if isinstance(solution, Unreachable):
+            label.pool.exclude(piece, solution.cut)
+            out = label.pool.excluded(solution.cut, label.samples, self.reach)
+            self.table[out, piece] = -np.inf
+            return False
+        offset = solution.cut.offset + float(label.pieces.offsets[piece])
+        self._cut(piece, solution.cut._replace(offset=offset))
+        point, value = label.offer(piece, solution)
+        offered = label.witnesses.offer(point, np.array([value]), self.penalty, self.reach)[:, 0]
+        if label.pieces.parts and label.pieces.parts[piece].lower[0] == np.inf:  # so is the loss
+            offered[i] = np.inf
+        self.known = np.maximum(self.known, offered)
+        if label.pieces.majorants is None or self.table[i, piece] <= self.target()[i]:
+            return False
+        reached = float(label.pieces.gradients[piece] @ solution.point)
+        reached += float(label.pieces.offsets[piece])
+        reached -= float(self.penalty.of(label.norm.length(solution.point - label.samples[i])))
+        if reached <= self.target()[i]:  # the excess is rounding of the program
+            return False
+        return self._refine(i, piece, solution.point)
+
+    def _cut(self, piece: int, cut: Cut) -> None:
+        pool = self.label.pool
+        index = np.array([len(pool.offsets)])
+        pool.add(piece, cut)
+        lines = pool.lines(self.label.samples, index, self.penalty, self.reach)[:, 0]
+        self.table[:, piece] = np.minimum(self.table[:, piece], lines)
+
+    def _refine(self, i: int, piece: int, point: Floats) -> bool:
+        """Improve the majorant of a piece at a point, or split the piece there."""
+        label = self.label
+        assert label.pieces.majorants is not None
+        parts = label.pieces.majorants.refine(label.pieces.parts[piece], point)
+        if not parts:
+            return False
+        count = len(label.pool.offsets)
+        label.replace(piece, parts)
+        index = np.arange(count, len(label.pool.offsets))
+        lines = label.pool.lines(label.samples, index, self.penalty, self.reach)
+        lines = np.minimum(lines, self.table[:, [piece]])
+        if len(parts) == 1:
+            self.table[:, piece] = lines[:, 0]
+            self.asked[i, piece] = False
+            return False
+        self.table[:, piece] = -np.inf
+        self.table = np.concatenate([self.table, lines], axis=1)
+        self.asked = np.concatenate([self.asked, np.zeros(lines.shape, dtype=bool)], axis=1)
+        return True

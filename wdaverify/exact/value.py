@@ -1,32 +1,34 @@
 r"""Exact worst-case values: bounds from multipliers, atoms from suprema, both ending in the merge.
 
-Order 1: every multiplier :math:`\lambda` gives the upper bound
+Finite order: every multiplier :math:`\lambda` gives the upper bound
 
-.. math:: v_1(\varepsilon) \le \lambda\varepsilon + \sum_i\mu_i\varphi_i(\lambda),\qquad
-          \varphi_i(\lambda) = \sup_{x\in\mathcal{X}} \ell(x,y_i) - \lambda\|x-x_i\|,
+.. math:: v_p(\varepsilon) \le \lambda\varepsilon^p + \sum_i\mu_i\varphi_i(\lambda),\qquad
+          \varphi_i(\lambda) = \max_y\Big[\sup_{x\in\mathcal{X}} \ell(x,y) - \lambda\|x-x_i\|^p
+          - \lambda\kappa\,1[y\ne y_i]\Big],
 
 and the maximisers are new atoms, whose merge gives a lower bound and the next multiplier (Kelley's
-method on the dual; finite, since the loss is piecewise affine). Order infinity: one supremum within
-the radius for each sample. Zero-one: distances to the error set, then the merge.
+method on the dual; finite where the loss is piecewise affine, the norm polyhedral and p = 1). Order
+infinity: one supremum within the radius for each sample. Zero-one: distances to the error set, then
+the merge.
 """
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.cells.complex import CellComplex
-from wdaverify.cells.frame import bounding_box
-from wdaverify.envelope import Merge, merge, minorant
+from wdaverify.envelope import Merge
 from wdaverify.errors import LimitReached
-from wdaverify.exact.answer import ExactValue, check_supported
-from wdaverify.exact.distances import Distances, ErrorSet, step_envelopes
-from wdaverify.exact.pieces import loss_pieces
-from wdaverify.exact.recession import Tail, escape, tail_points
-from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
+from wdaverify.exact.answer import ExactValue
+from wdaverify.exact.by_cells import CellOracle
+from wdaverify.exact.dispatch import Dispatcher
+from wdaverify.exact.distances import Distances
+from wdaverify.exact.flips import Flips
+from wdaverify.exact.pricing import Pricing
+from wdaverify.exact.recession import Tail
+from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
@@ -37,260 +39,188 @@ __all__ = ["ExactSolver"]
 ROUNDS = 200
 """Multipliers tried for one radius before the bracket is returned as it is."""
 
+ENOUGH = 0.5
+"""Part of the tolerance at which a curved dual is left as it is."""
+
+SMALL = 1e-3
+"""A multiplier, relative to the Lipschitz constant, below which an unbounded curve is not drawn."""
+
 
 class ExactSolver:
     """Answers for many radii of one problem; what one radius teaches serves the next.
 
     Parameters
     ----------
-    cells
-        The activation cells of the problem's network on its support.
+    source
+        An engine, or the activation cells of the problem's network on its support.
+    tolerance
+        Relative gap that counts as exact.
     limits
         When they are reached, results are brackets that are still valid.
     progress
         Called with a word and the current relative gap.
-
-    Raises
-    ------
-    UnsupportedError
-        See :func:`check_supported`.
     """
 
     def __init__(
         self,
         problem: Problem,
-        cells: CellComplex,
+        source: CellComplex | Dispatcher,
         *,
+        tolerance: float = EXACT,
         limits: Limits | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
-        check_supported(problem)
-        self.problem, self.cells = problem, cells
+        self.problem, self.tolerance = problem, tolerance
         self.limits, self.progress = limits or Limits(), progress or (lambda _, __: None)
-        self.counts = Counts(cells=len(cells))
+        if isinstance(source, CellComplex):
+            source = Dispatcher(CellOracle(problem, source, self.limits))
+        self.desk = source
         self.atoms = Atoms(problem)
         self.stopped: LimitReached | None = None
-        self._nominal_errors = ErrorSet.errs(problem)
-        self._programs = Programs(cells, problem.cost.norm)
-        self._groups = {
-            label: problem.active[problem.labels[problem.active] == label]
-            for label in problem.active_labels
-        }
-        self._bounding_box = bounding_box(problem.support)
-        self._distances: Distances | None = None
-        self._error_sets: dict[int, ErrorSet] = {}
-        self._suprema: dict[int, LabelSupremum] = {}
-        self.floor = 0.0
-        self._lines: list[tuple[Floats, Floats]] = []
-        if not isinstance(problem.loss, ZeroOne):
-            self._prepare()
+        self.flips = Flips(problem, self.desk, self.atoms)
+        self._pricing: Pricing | None = None
 
-    def solve(self, radius: float, *, tolerance: float = EXACT) -> ExactValue:
-        """Return the worst-case value at one radius.
+    @property
+    def counts(self) -> Counts:
+        """How much work was done."""
+        return self.desk.counts
 
-        Parameters
-        ----------
-        radius
-            ``ε >= 0``, in input units.
-        tolerance
-            Relative gap that counts as exact.
-        """
+    @property
+    def pricing(self) -> Pricing:
+        """Atoms and outer lines, for every loss but zero-one."""
+        if self._pricing is None:
+            self._pricing = Pricing(self.problem, self.desk, self.atoms, self.tolerance)
+        return self._pricing
+
+    @property
+    def floor(self) -> float:
+        """Smallest multiplier at which the suprema are finite (order 1), rounded up."""
+        return self.pricing.floor
+
+    def solve(self, radius: float) -> ExactValue:
+        """Return the worst-case value at one radius ``ε >= 0``, in input units."""
         try:
             if isinstance(self.problem.loss, ZeroOne):
-                upper = self._zero_one(radius)
+                self.distances()
+                upper = self.flips.upper(radius)
+            elif radius == 0 and not self.pricing.piecewise_linear:
+                upper = self._at_rest()
             elif self.problem.cost.finite:
-                upper = self._order_one(radius)
+                upper = self._finite_order(radius)
             else:
                 upper = self._order_infinity(radius)
         except LimitReached as reached:
             self.stopped = reached
             upper = self._fallback(radius)
-        return self._result(radius, upper, tolerance)
+        return self._result(radius, upper)
 
     def distances(self) -> Distances:
         """Bracket the distance of every sample to its error set; widely, if a limit ends it."""
-        if self._distances is None:
-            problem = self.problem
-            lower, upper = np.zeros(len(problem)), np.full(len(problem), np.inf)
-            upper[self._nominal_errors] = 0.0
-            witnesses = problem.points.copy()
-            certified = np.zeros(len(problem), dtype=bool)
-            for label in np.unique(problem.labels).tolist():
-                samples = np.flatnonzero(problem.labels == label)
-                try:
-                    errors = ErrorSet(problem, self.cells, label, self.counts, self.limits)
-                    found = errors.distances(samples, self._programs)
-                except LimitReached as limit:
-                    self.stopped = limit
-                    break
-                self._error_sets[label] = errors
-                lower[samples], upper[samples] = found.lower, found.upper
-                witnesses[samples] = found.witnesses
-                certified[samples] = found.certified
-            self._distances = Distances(lower, upper, witnesses, certified)
-            if isinstance(problem.loss, ZeroOne):
-                reached = np.flatnonzero(np.isfinite(upper) & ~certified)
-                self.atoms.add(witnesses[reached], reached)
-                for i in np.flatnonzero(certified).tolist():
-                    self.atoms.add_certified(witnesses[i], i, upper[i])
-        return self._distances
+        found = self.flips.distances()
+        self.stopped = found.reached or self.stopped
+        return found
 
-    def outer(self) -> Merge:
-        """Merge the outer envelopes that the suprema so far allow (finite order)."""
-        probabilities = self.problem.probabilities
+    def outer(self) -> Merge | None:
+        """Merge the outer envelopes that are known (finite order), ``None`` without any."""
         if isinstance(self.problem.loss, ZeroOne):
-            wrong = self._nominal_errors
-            envelopes = step_envelopes(self.distances(), wrong, self.problem.cost.order)
-            return merge(envelopes, probabilities)
-        envelopes = [
-            minorant(np.array([phi[i] for _, phi in self._lines]),
-                     np.array([slope[i] for slope, _ in self._lines]))
-            for i in range(len(self.problem))
-        ]  # fmt: skip
-        return merge(envelopes, probabilities)
+            return self.flips.outer()
+        return self.pricing.lines.merge()
 
-    def _prepare(self) -> None:
-        """Set up pieces, rays and the first outer line of every sample, ``ℓ_i + L_y t``."""
-        problem, norm = self.problem, self.problem.cost.norm
-        steepest = np.zeros(len(problem))
-        for label, samples in self._groups.items():
-            pieces = loss_pieces(self.cells, problem.loss, label)
-            steepest[samples] = norm.dual_length(pieces.gradients).max()
-            if problem.cost.order == 1:
-                ray, slope = escape(self.cells, pieces, norm)
-                self.floor = max(self.floor, slope * (1.0 + 1e-12))
-                if ray is not None:
-                    self.atoms.rays[label] = ray
-            self._suprema[label] = LabelSupremum(
-                pieces,
-                problem.points[samples],
-                self._programs,
-                partial(self._evaluate, label),
-                self._inside,
-                counts=self.counts,
-                limits=self.limits,
-            )
-        self._lines.append((steepest, self.atoms.losses.copy()))
+    def smallest_multiplier(self) -> float:
+        """Return the smallest multiplier worth pricing: below, the suprema are infinite."""
+        pricing = self.pricing
+        if pricing.bounded or self.problem.cost.order == 1:
+            return pricing.floor
+        return SMALL * pricing.steepest if math.isfinite(pricing.steepest) else 0.0
 
-    def price(self, multiplier: float) -> None:
-        """Evaluate ``φ_i`` for every sample: a new outer line and new atoms."""
-        phi = np.zeros(len(self.problem))
-        slopes = np.full(len(self.problem), multiplier)
-        for label, samples in self._groups.items():
-            search = self._suprema[label]
-            reach = self._reach(samples)
-            phi[samples] = search.bounds(multiplier, reach)
-            slopes[samples] = search.pool.slope(multiplier)
-            self.atoms.add(search.witnesses.points[search.best(multiplier, reach)], samples)
-        self.atoms.prune()
-        self._lines.append((slopes, phi))
+    def _at_rest(self) -> float:
+        """Value at radius 0, where only label moves that cost nothing are left."""
+        if not self.problem.cost.finite:
+            return self.problem.nominal
+        return self.atoms.merge().value(0.0)
 
-    def _evaluate(self, label: int, points: Floats) -> Floats:
-        return self.problem.evaluate(points, np.full(len(points), label))
-
-    def _inside(self, _: int, point: Floats) -> Floats:
-        """Move a solution that violates the support by a rounding error towards its interior."""
-        support, centre = self.problem.support, self.cells[0].interior
-        for step in (0.0, *2.0 ** np.arange(-50.0, -28.0, 2.0)):
-            trial: Floats = point + step * (centre - point)
-            if support.contains(trial[None, :])[0]:
-                return trial
-        return point
-
-    def _reach(self, samples: Integers) -> Floats:
-        """Distance beyond which a sample leaves the bounding box of the support, ``(N,)``."""
-        lower, upper = self._bounding_box
-        X = self.problem.points[samples]
-        far = np.maximum(upper - X, X - lower)
-        return np.where(np.isfinite(far).all(axis=1), self.problem.cost.norm.length(far), np.inf)
-
-    def _order_one(self, radius: float) -> float:
+    def _finite_order(self, radius: float) -> float:
+        budget, pricing = self.problem.cost.budget(radius), self.pricing
+        if self.problem.cost.order > 1:
+            pricing.add_lipschitz_line(pricing.tangent(radius))
         tried: list[float] = []
         for _ in range(ROUNDS):
-            inner = self.atoms.merge()
-            lower, upper = inner.value(radius), self._dual(radius)
+            lower, upper = self.atoms.merge().value(budget), pricing.lines.bound(budget)
             gap = (upper - lower) / scale(lower, upper)
             self.progress(f"radius {radius:g}", gap)
-            multiplier = max(inner.multiplier(radius), self.floor)
-            if any(abs(multiplier - seen) <= 1e-9 * max(seen, 1e-9) for seen in tried):
+            if not pricing.piecewise_linear and gap <= ENOUGH * self.tolerance:
                 break
-            self.price(multiplier)
+            multiplier = self._next(budget, radius, tried)
+            if multiplier is None:
+                break
+            pricing.price(multiplier)
             tried.append(multiplier)
         self._shorten(radius)
-        return min(self._dual(radius), self.outer().value(radius))
+        outer = self.outer()
+        bound = pricing.lines.bound(budget)
+        return bound if outer is None else min(bound, outer.value(budget))
+
+    def _next(self, budget: float, radius: float, tried: list[float]) -> float | None:
+        """Return the next multiplier: the slope of the merge, ``None`` when it was tried."""
+        pricing = self.pricing
+        proposals = [self.atoms.merge().multiplier(budget)]
+        if not pricing.piecewise_linear and tried:
+            outer = pricing.lines.merge()
+            proposals += [] if outer is None else [outer.multiplier(budget)]
+        for proposal in proposals:
+            multiplier = max(proposal, pricing.floor)
+            if multiplier == 0 and not pricing.bounded and math.isfinite(pricing.steepest):
+                small = [seen for seen in tried if seen > 0]
+                multiplier = min(small, default=4.0 * pricing.tangent(radius)) / 4.0
+            if all(abs(multiplier - seen) > 1e-9 * max(seen, 1e-9) for seen in tried):
+                return multiplier
+        return None
 
     def _shorten(self, radius: float) -> None:
         """Replace escaping mass by mass at finite distance where the supremum is attained."""
-        if self.atoms.merge().allocate(radius).escape is None:
+        escapes = self.pricing.piecewise_linear and self.atoms.rays
+        if not escapes or self.atoms.merge().allocate(radius).escape is None:
             return
         envelopes = self.atoms.envelopes()
-        for label, samples in self._groups.items():
-            for k, i in enumerate(samples.tolist()):
-                self.limits.check("solving sub-problems")
-                last, mass = envelopes[i], float(self.problem.probabilities[i])
-                intercept = float(last.losses[-1] - last.slope * last.costs[-1])
-                tail = Tail(self.floor, intercept, 2.0 * radius / mass)
-                points = tail_points(self._suprema[label], k, tail)
-                self.atoms.add(points, np.full(len(points), i))
-                if len(points) and self.atoms.merge().allocate(radius).escape is None:
-                    return
-
-    def _dual(self, radius: float) -> float:
-        """Best of the upper bounds ``λε + Σ μ_i φ_i(λ)``."""
-        mu = self.problem.probabilities
-        return min(float(slopes.max() * radius + mu @ phi) for slopes, phi in self._lines)
+        for i in self.problem.active[np.argsort(self.problem.labels[self.problem.active])].tolist():
+            self.limits.check("solving sub-problems")
+            last, mass = envelopes[i], float(self.problem.probabilities[i])
+            intercept = float(last.losses[-1] - last.slope * last.costs[-1])
+            tail = Tail(self.floor, intercept, 2.0 * radius / mass)
+            points = self.desk.maximisers(int(self.problem.labels[i]), i, tail)
+            self.atoms.add(points, np.full(len(points), i))
+            if len(points) and self.atoms.merge().allocate(radius).escape is None:
+                return
 
     def _order_infinity(self, radius: float) -> float:
-        upper = np.zeros(len(self.problem))
-        for label, samples in self._groups.items():
-            search = self._suprema[label]
-            reach = np.minimum(self._reach(samples), radius)
-            upper[samples] = search.bounds(0.0, reach)
-            self._offer_within(search.witnesses.points[search.best(0.0, reach)], samples, radius)
-            self.progress(f"radius {radius:g}", math.nan)
+        upper, reached = self.pricing.within(radius)
+        self.stopped = reached or self.stopped
+        self.progress(f"radius {radius:g}", math.nan)
         return float(self.problem.probabilities @ upper)
 
-    def _offer_within(self, points: Floats, samples: Integers, radius: float) -> None:
-        """Offer each sample a point within the radius, pulled in by what rounding adds."""
-        origins = self.problem.points[samples]
-        for shrink in (0.0, 2.0**-51, 2.0**-48, 2.0**-45, 2.0**-42, 1e-9):
-            trials = origins + (points - origins) * (1.0 - shrink)
-            kept = self.problem.cost.charge(trials, origins) <= radius
-            self.atoms.add(trials[kept], samples[kept])
-            points, origins, samples = points[~kept], origins[~kept], samples[~kept]
-
-    def _zero_one(self, radius: float) -> float:
-        distances = self.distances()
-        if self.problem.cost.finite:
-            return self.outer().value(self.problem.cost.budget(radius))
-        errs = self._nominal_errors
-        flips = errs | (distances.lower <= radius)
-        undecided = np.flatnonzero(flips & ~errs & (distances.upper > radius))
-        for i in undecided.tolist():
-            label = int(self.problem.labels[i])
-            if label not in self._error_sets:  # a limit was reached before
-                continue
-            point = self._error_sets[label].reaches(self.problem.points[i], radius)
-            if point is None:
-                flips[i] = False
-            else:
-                self.atoms.add_certified(point.astype(np.float64), i, radius)
-        return float(self.problem.probabilities @ flips)
+    def _multiplier(self, budget: float) -> float | None:
+        """Right-hand slope of the value in the budget, where it is known."""
+        if not self.problem.cost.finite:
+            return None
+        if budget == 0 and not isinstance(self.problem.loss, ZeroOne):
+            if not self.pricing.piecewise_linear:
+                return None  # nothing was priced
+        return self.atoms.merge().multiplier(budget)
 
     def _fallback(self, radius: float) -> float:
         """Return an upper bound that needs nothing further."""
         if isinstance(self.problem.loss, ZeroOne):
             return 1.0
-        slopes, losses = self._lines[0]
-        if not self.problem.cost.finite:
-            return float(self.problem.probabilities @ (losses + slopes * radius))
-        return self._dual(radius)
+        if self.problem.cost.finite:
+            return self.pricing.lines.bound(self.problem.cost.budget(radius))
+        return float(self.problem.probabilities @ self.pricing.grown_within(radius))
 
-    def _result(self, radius: float, upper: float, tolerance: float) -> ExactValue:
+    def _result(self, radius: float, upper: float) -> ExactValue:
         worst = self.atoms.distribution(radius)
         lower = worst.risk(self.problem)
         budget = self.problem.cost.budget(radius)
-        slope = self.atoms.merge().multiplier(budget) if self.problem.cost.finite else None
-        exact = upper - lower <= tolerance * scale(lower, upper)
-        attained = worst.attained if exact else None
-        return ExactValue(radius, lower, upper, slope, worst, attained, tolerance)
+        slope = self._multiplier(budget)
+        exact = upper - lower <= self.tolerance * scale(lower, upper)
+        known = not self.atoms.rays or self.pricing.piecewise_linear
+        attained = worst.attained if exact and known else None
+        return ExactValue(radius, lower, upper, slope, worst, attained, self.tolerance)

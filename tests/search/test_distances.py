@@ -1,0 +1,107 @@
+"""Distances to the error set against the cells engine, and against integer programs."""
+
+import numpy as np
+import pytest
+from reference.milp import sample_distance
+from reference.sample_program import sample_regions
+from search.cases import question_of, random_problem
+
+from wdaverify import enumerate_cells, load_problem
+from wdaverify.errors import LimitReached
+from wdaverify.exact.by_cells import CellOracle
+from wdaverify.limits import Limits
+from wdaverify.loss import ZeroOne, margins
+from wdaverify.search import distances as module
+from wdaverify.search.distances import LabelDistances
+
+
+def search_distances(problem, **options):
+    return LabelDistances(
+        problem.network, problem.support, problem.cost, problem.points, 0, **options
+    )
+
+
+def correct(problem):
+    logits = problem.network.logits(problem.points)
+    return np.flatnonzero(margins(logits, problem.labels) < -1e-6)
+
+
+@pytest.mark.parametrize("norm", ["l1", "linf", "l2"])
+def test_brackets_hold_what_the_cells_find(norm):
+    reached = 0
+    for seed in range(14):
+        problem = random_problem(seed, norm=norm).replace(loss=ZeroOne())
+        index = correct(problem)
+        if len(index) == 0:
+            continue
+        found = search_distances(problem).distances(index)
+        cells = enumerate_cells(problem.network, problem.support)
+        exact = CellOracle(problem, cells, Limits()).distances(index)
+        finite = np.isfinite(exact.upper)
+        assert (np.isfinite(found.upper) == finite).all(), seed
+        assert np.isinf(found.lower[~finite]).all(), seed
+        low, high = exact.lower[finite], exact.upper[finite]
+        slack = 1e-8 * (1.0 + high)
+        assert (found.lower[finite] <= high + 1e-12).all(), seed
+        assert (found.upper[finite] >= low - 1e-12).all(), seed
+        assert (found.upper[finite] - found.lower[finite] <= slack).all(), seed
+        reached += int(finite.sum())
+        check_witnesses(problem, index[finite], found, finite)
+    assert reached >= 10
+
+
+def check_witnesses(problem, index, found, finite):
+    witnesses = found.witnesses[finite]
+    losses = problem.evaluate(witnesses, problem.labels[index])
+    assert (losses == 1.0).all()
+    assert problem.support.contains(witnesses).all()
+    lengths = problem.cost.norm.length(witnesses - problem.points[index])
+    assert (lengths == found.upper[finite]).all()
+
+
+def test_distances_equal_those_of_integer_programs():
+    checked = 0
+    for seed in range(6):
+        problem = random_problem(seed, samples=2).replace(loss=ZeroOne())
+        index = correct(problem)
+        found = search_distances(problem).distances(index)
+        question = question_of(problem)
+        regions = sample_regions(question, np.inf)
+        for k, i in enumerate(index.tolist()):
+            low, high = sample_distance(question, i, regions[i], np.inf)
+            assert found.lower[k] <= high + 1e-7
+            assert found.upper[k] >= low - 1e-6
+            checked += 1
+    assert checked >= 4
+
+
+def test_a_limit_leaves_a_valid_bracket():
+    problem = load_problem("problems/breast").head(6).replace(loss=ZeroOne())
+    label = int(problem.labels[0])
+    index = np.flatnonzero(problem.labels == label)
+    arguments = (problem.network, problem.support, problem.cost, problem.points[index], label)
+    exact = LabelDistances(*arguments).distances(np.arange(len(index)))
+    hurried = LabelDistances(*arguments, limits=Limits(seconds=0.0))
+    with pytest.raises(LimitReached):
+        hurried.distances(np.arange(len(index)))
+    found = hurried.open_bounds(np.arange(len(index)))
+    assert (found.lower <= exact.upper).all()
+    assert (found.upper >= exact.lower).all()
+    assert (found.lower > 0).any()
+
+
+def test_a_bound_that_is_too_small_is_noticed(monkeypatch):
+    """Planted fault: the goal's ball ends at half the nearest error, yet all of it is claimed."""
+    honest = module._Nearest.renew
+
+    def blind(goal):
+        honest(goal)
+        goal.rings = goal.search.rings(0.5 * goal.radii)
+        return np.ones(len(goal.radii), dtype=bool)
+
+    monkeypatch.setattr(module._Nearest, "renew", blind)
+    monkeypatch.setattr(module, "FIRST_RADII", np.array([1.0]))
+    monkeypatch.setattr(module, "CLOSER", (0.999,))
+    monkeypatch.setattr(module.LabelDistances, "_shortened", lambda _, __, points: points)
+    with pytest.raises(AssertionError):
+        test_brackets_hold_what_the_cells_find("linf")

@@ -1,0 +1,122 @@
+"""Suprema against engines that share no code with the search: cells, and integer programs."""
+
+import math
+
+import numpy as np
+import pytest
+from reference.milp import sample_supremum
+from reference.sample_program import sample_regions
+from search.cases import question_of, random_problem, search_of
+
+from wdaverify import Box, ReLUNetwork, enumerate_cells, load_problem
+from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.exact.by_cells import CellOracle
+from wdaverify.exact.oracle import Asked
+from wdaverify.exact.penalty import Penalty
+from wdaverify.limits import Limits
+from wdaverify.search.suprema import LabelSearch
+
+
+def cells_suprema(problem, cells, multiplier, reach):
+    oracle = CellOracle(problem, cells, Limits())
+    everyone = np.arange(len(problem))
+    floor = np.full(len(problem), -np.inf)
+    penalty = Penalty(multiplier, problem.cost.order)
+    return oracle.suprema(Asked(0, everyone, penalty, reach, floor, 1e-10)).bounds
+
+
+CASES = [("l1", 1), ("linf", 1), ("linf", 2), ("l1", 3), ("l2", 1), ("l2", 2)]
+
+
+@pytest.mark.parametrize(("norm", "order"), CASES)
+@pytest.mark.parametrize("loss", ["margin", "hinge"])
+def test_suprema_equal_those_of_the_cells(norm, order, loss):
+    for seed in range(6):
+        problem = random_problem(seed, norm=norm, loss=loss, order=order)
+        search = search_of(problem)
+        cells = enumerate_cells(problem.network, problem.support)
+        everyone = np.arange(len(problem))
+        for multiplier, limit in ((0.7, math.inf), (0.2, math.inf), (0.0, 0.3), (0.3, 0.3)):
+            reach = np.full(len(problem), limit)
+            found = search.suprema(everyone, multiplier, reach)
+            exact = cells_suprema(problem, cells, multiplier, reach)
+            scale = np.maximum(1.0, np.abs(exact))
+            assert (np.abs(found.bounds - exact) <= 5e-9 * scale).all(), (seed, multiplier)
+            assert (found.bounds - found.values <= 2e-9 * scale).all(), (seed, multiplier)
+            assert (found.values <= found.bounds).all()
+
+
+def test_suprema_equal_those_of_integer_programs():
+    for seed in range(5):
+        problem = random_problem(seed, samples=2)
+        search, question = search_of(problem), question_of(problem)
+        regions = sample_regions(question, math.inf)
+        found = search.suprema(np.arange(2), 0.25, np.full(2, math.inf))
+        for i, region in enumerate(regions):
+            exact = sample_supremum(question, i, 0.25, region, math.inf)
+            assert found.bounds[i] >= exact.lower - 1e-9
+            assert found.values[i] <= exact.upper + 1e-6
+
+
+def real_search(folder, samples, **options):
+    problem = load_problem(folder).head(samples)
+    label = int(problem.labels[0])
+    points = problem.points[problem.labels == label]
+    parts = (problem.network, problem.support, problem.loss, problem.cost, points, label)
+    return LabelSearch(*parts, **options), len(points)
+
+
+def test_bounds_are_valid_after_a_limit():
+    patient, count = real_search("problems/breast", 6)
+    everyone, reach = np.arange(count), np.full(count, np.inf)
+    exact = patient.suprema(everyone, 20.0, reach)
+    hurried, _ = real_search("problems/breast", 6, limits=Limits(seconds=0.0))
+    with pytest.raises(LimitReached):
+        hurried.suprema(everyone, 20.0, reach)
+    found = hurried.open_bounds(everyone)
+    assert (found.bounds >= exact.values).all()
+    assert np.isfinite(found.bounds).all()
+    assert (found.values <= exact.bounds).all()
+
+
+def test_leaves_serve_other_multipliers():
+    """A multiplier asked again costs no node; a fresh search agrees with a used one."""
+    search, count = real_search("problems/iris", 12)
+    everyone, reach = np.arange(count), np.full(count, np.inf)
+    first = search.suprema(everyone, 12.0, reach)
+    search.suprema(everyone, 6.0, reach)
+    nodes = search.work.nodes
+    again = search.suprema(everyone, 12.0, reach)
+    assert search.work.nodes - nodes <= nodes // 20
+    assert np.allclose(first.bounds, again.bounds, rtol=0, atol=3e-9)
+
+
+def test_a_floor_ends_the_search_early():
+    search, count = real_search("problems/breast", 6)
+    everyone, reach = np.arange(count), np.full(count, np.inf)
+    found = search.suprema(everyone, 5.0, reach, floor=np.full(count, 1e3))
+    assert search.work.programs == 0
+    assert (found.bounds <= 1e3).all()
+
+
+def test_small_units_change_nothing():
+    """Widths of 1e-6 and logits of 1e-6: the answer is the scaled one to nine digits."""
+    problem = random_problem(5, widths=[3, 6, 5, 3])
+    network, box = problem.network, problem.support
+    weights = [network.weights[0] * 1e6, network.weights[1], network.weights[2] * 1e-6]
+    biases = [*network.biases[:2], network.biases[2] * 1e-6]
+    small = problem.replace(
+        network=ReLUNetwork(weights, biases, network.slopes),
+        points=problem.points * 1e-6,
+        support=Box(box.lower * 1e-6, box.upper * 1e-6),
+    )
+    everyone, reach = np.arange(len(problem)), np.full(len(problem), np.inf)
+    plain = search_of(problem).suprema(everyone, 0.3, reach)
+    shrunk = search_of(small).suprema(everyone, 0.3, reach, tolerance=1e-15)
+    assert np.allclose(shrunk.bounds, plain.bounds * 1e-6, rtol=1e-8, atol=1e-14)
+
+
+def test_an_unbounded_support_is_refused():
+    problem = random_problem(1).replace(support=Box())
+    with pytest.raises(UnsupportedError, match="finite bounds"):
+        search_of(problem)

@@ -1,0 +1,160 @@
+"""The engine that enumerates cells: sub-problems of their pieces, settled by shared cuts."""
+
+from functools import cached_property, partial
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.atoms import Ray
+from wdaverify.cells.complex import CellComplex
+from wdaverify.errors import LimitReached
+from wdaverify.exact.distances import Distances, ErrorSet, unknown_distances
+from wdaverify.exact.oracle import Asked, Decision, Suprema
+from wdaverify.exact.pieces import Pieces, asymptotic_pieces, ceiling, loss_pieces
+from wdaverify.exact.recession import Tail, escape, tail_points
+from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
+from wdaverify.limits import Limits
+from wdaverify.problem import Problem
+
+__all__ = ["CellOracle"]
+
+
+class CellOracle:
+    """Suprema over the activation cells of the problem's network on its support.
+
+    Parameters
+    ----------
+    cells
+        The activation cells of the problem's network on its support.
+    """
+
+    def __init__(self, problem: Problem, cells: CellComplex, limits: Limits) -> None:
+        self.problem, self.cells, self.limits = problem, cells, limits
+        self.counts = Counts(cells=len(cells))
+        self._kept: dict[int, Programs] = {}
+        self._suprema: dict[int, LabelSupremum] = {}
+        self._asymptotic: dict[int, Pieces] = {}
+        self._escapes: dict[int, tuple[Ray | None, float]] = {}
+        self._error_sets: dict[int, ErrorSet] = {}
+
+    @cached_property
+    def _samples(self) -> dict[int, Integers]:
+        """Samples of each label in play: with label moves all of them."""
+        problem = self.problem
+        if problem.cost.label_cost is not None:
+            return dict.fromkeys(range(problem.network.classes), problem.active)
+        return {
+            label: problem.active[problem.labels[problem.active] == label]
+            for label in problem.active_labels
+        }
+
+    @property
+    def slope(self) -> float:
+        """Upper bound of the asymptotic slope of every label in play."""
+        return max(self._escape(label)[1] for label in self._samples)
+
+    def ray(self, label: int) -> Ray | None:
+        """Return the steepest ray of a label."""
+        return self._escape(label)[0]
+
+    def constant(self, label: int) -> float:
+        """Return the cell Lipschitz constant of the loss with this label, perhaps infinite."""
+        gradients = self._affine(label).gradients
+        steepest = float(self.problem.cost.norm.dual_length(gradients).max())
+        return steepest if self.problem.loss.lipschitz else np.inf
+
+    def ceiling(self, label: int) -> float:
+        """Return an upper bound of the loss with this label, perhaps infinite."""
+        return ceiling(self.cells, self.problem.loss, label)
+
+    def suprema(self, asked: Asked) -> Suprema:
+        """Settle every sample asked about."""
+        search, index, reach, floor = self._placed(asked)
+        bounds = search.bounds(asked.penalty, reach, floor=floor, tolerance=asked.tolerance)[index]
+        best = search.best(asked.penalty, reach)[index]
+        slope = search.pool.slope(asked.penalty)
+        return Suprema(bounds, np.full(len(index), slope), search.witnesses.points[best])
+
+    def open_bounds(self, asked: Asked) -> Floats:
+        """Bound the suprema by the cuts known so far."""
+        search, index, reach, _ = self._placed(asked)
+        return search.open_bounds(asked.penalty, reach)[index]
+
+    def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:
+        """See :func:`tail_points`."""
+        place = int(np.searchsorted(self._samples[label], sample))
+        return tail_points(self._search(label), place, tail)
+
+    def group(self, label: int, samples: Integers) -> Integers:  # noqa: ARG002
+        """All samples of a label learn from each other."""
+        return np.zeros(len(samples), dtype=np.int64)
+
+    def distances(self, samples: Integers) -> Distances:
+        """Bracket the distances of samples of one label; widely, if a limit ends it."""
+        label = int(self.problem.labels[samples[0]])
+        try:
+            if label not in self._error_sets:
+                self._error_sets[label] = ErrorSet(
+                    self.problem, self.cells, label, self.counts, self.limits
+                )
+            return self._error_sets[label].distances(samples, self._programs(label))
+        except LimitReached as limit:
+            return unknown_distances(self.problem, samples, limit)
+
+    def within(self, sample: int, radius: float) -> Decision:
+        """Decide over the rationals whether an error lies in a closed ball (l1 and l∞)."""
+        errors = self._error_sets.get(int(self.problem.labels[sample]))
+        if errors is None or not self.problem.cost.norm.polyhedral:
+            return Decision(None)
+        point = errors.reaches(self.problem.points[sample], radius)
+        if point is None:
+            return Decision(holds=False)
+        return Decision(holds=True, point=point.astype(np.float64))
+
+    def _programs(self, label: int) -> Programs:
+        """Programs of a label: no other label warms them."""
+        return self._kept.setdefault(label, Programs(self.cells, self.problem.cost.norm))
+
+    def _affine(self, label: int) -> Pieces:
+        if label not in self._asymptotic:
+            self._asymptotic[label] = asymptotic_pieces(self.cells, self.problem.loss, label)
+        return self._asymptotic[label]
+
+    def _escape(self, label: int) -> tuple[Ray | None, float]:
+        if label not in self._escapes:
+            pieces = self._affine(label)
+            self._escapes[label] = escape(self.cells, pieces, self.problem.cost.norm)
+        return self._escapes[label]
+
+    def _search(self, label: int) -> LabelSupremum:
+        if label not in self._suprema:
+            self._suprema[label] = LabelSupremum(
+                loss_pieces(self.cells, self.problem.loss, label),
+                self.problem.points[self._samples[label]],
+                self._programs(label),
+                partial(self._evaluate, label),
+                self._inside,
+                counts=self.counts,
+                limits=self.limits,
+            )
+        return self._suprema[label]
+
+    def _placed(self, asked: Asked) -> tuple[LabelSupremum, Integers, Floats, Floats]:
+        """Return the search of the label and the arrays of the question on all its samples."""
+        every = self._samples[asked.label]
+        index = np.searchsorted(every, asked.samples)
+        reach, floor = np.zeros(len(every)), np.full(len(every), np.inf)
+        reach[index], floor[index] = asked.reach, asked.floor
+        return self._search(asked.label), index, reach, floor
+
+    def _evaluate(self, label: int, points: Floats) -> Floats:
+        return self.problem.evaluate(points, np.full(len(points), label))
+
+    def _inside(self, _: int, point: Floats) -> Floats:
+        """Move a solution that violates the support by a rounding error towards its interior."""
+        support, centre = self.problem.support, self.cells[0].interior
+        for step in (0.0, *2.0 ** np.arange(-50.0, -28.0, 2.0)):
+            trial: Floats = point + step * (centre - point)
+            if support.contains(trial[None, :])[0]:
+                return trial
+        return point

@@ -1,0 +1,174 @@
+"""The engine that searches: branch and bound over partial activation patterns, without cells."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.atoms import Ray
+from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.exact.distances import Distances, unknown_distances
+from wdaverify.exact.fallback import interval_ceiling, layer_constant
+from wdaverify.exact.oracle import Asked, Decision, Suprema
+from wdaverify.exact.recession import Tail
+from wdaverify.exact.supremum import Counts
+from wdaverify.limits import Limits
+from wdaverify.loss import Hinge, Margin, ZeroOne
+from wdaverify.problem import Problem
+from wdaverify.search.distances import LabelDistances
+from wdaverify.search.suprema import LabelSearch
+from wdaverify.search.tree import Work
+from wdaverify.support import Box
+
+__all__ = ["SearchOracle"]
+
+GROUP = 32
+"""Samples of a label that share a search; groups may be searched side by side."""
+
+FINEST = 1e-9
+"""Smallest relative gap at which a search stops."""
+
+
+class SearchOracle:
+    """Suprema by branch and bound; one search for each label, kept between questions.
+    """
+
+    name = "search"
+
+    def __init__(self, problem: Problem, limits: Limits) -> None:
+        self.check(problem)
+        self.problem, self.limits = problem, limits
+        self._work = Work()
+        self._searches: dict[tuple[int, int], LabelSearch] = {}
+        self._last: dict[tuple[int, int], Asked] = {}
+
+    @property
+    def counts(self) -> Counts:
+        """How much work was done."""
+        return Counts(
+            nodes=self._work.nodes, programs=self._work.programs, suprema=self._work.suprema
+        )
+
+    @staticmethod
+    def refuses(problem: Problem) -> str | None:
+        """Return what keeps this engine from a question, ``None`` if nothing does."""
+        if not isinstance(problem.loss, Margin | Hinge | ZeroOne):
+            return f"the loss {problem.loss.name}"
+        if not isinstance(problem.support, Box):
+            return "a polytope as support"
+        if not np.isfinite(np.concatenate(problem.support.bounds)).all():
+            return "an unbounded support"
+        return None
+
+    @classmethod
+    def check(cls, problem: Problem) -> None:
+        """Raise unless this engine answers the question.
+
+        Raises
+        ------
+        UnsupportedError
+            Names the part of the question that is not covered.
+        """
+        reason = cls.refuses(problem)
+        if reason is not None:
+            raise UnsupportedError(f"engine: search does not cover {reason}; cells does")
+
+    @property
+    def slope(self) -> float:
+        """Asymptotic slope: 0, the support being bounded."""
+        return 0.0
+
+    def ray(self, label: int) -> Ray | None:  # noqa: ARG002  (no ray on a bounded support)
+        """Return ``None``: the support is bounded."""
+        return None
+
+    def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:  # noqa: ARG002
+        """Return no points: there is no ray to end."""
+        return self.problem.points[:0]
+
+    def constant(self, label: int) -> float:
+        """Return the product of the layers' norms."""
+        return layer_constant(self.problem, label)
+
+    def ceiling(self, label: int) -> float:
+        """Return an interval bound of the loss."""
+        return interval_ceiling(self.problem, label)
+
+    def suprema(self, asked: Asked) -> Suprema:
+        """Settle every sample asked about."""
+        search, index = self._placed(asked)
+        self._last[asked.label, int(self.group(asked.label, asked.samples[:1])[0])] = asked
+        found = search.suprema(
+            index, asked.penalty.multiplier, asked.reach, tolerance=max(asked.tolerance, FINEST)
+        )
+        bounds = np.maximum(found.bounds, asked.floor)
+        return Suprema(bounds, np.full(len(index), asked.penalty.multiplier), found.points)
+
+    def open_bounds(self, asked: Asked) -> Floats:
+        """Return what the open nodes allow, or the layer product for a question not begun."""
+        problem = self.problem
+        labels = np.full(len(asked.samples), asked.label)
+        losses = problem.evaluate(problem.points[asked.samples], labels)
+        constant = self.constant(asked.label)
+        bounds = asked.penalty.best(losses, constant, asked.reach, constant)
+        search, index = self._placed(asked)
+        last = self._last.get((asked.label, int(self.group(asked.label, asked.samples[:1])[0])))
+        if last is not None and last.penalty == asked.penalty:
+            bounds = np.minimum(bounds, search.open_bounds(index).bounds)
+        return bounds
+
+    def group(self, label: int, samples: Integers) -> Integers:
+        """Groups of :data:`GROUP` samples of a label, each with a tree of its own."""
+        every = np.arange(len(self.problem))
+        if self.problem.cost.label_cost is None:
+            every = every[self.problem.labels == label]
+        return np.searchsorted(every, samples) // GROUP
+
+    def distances(self, samples: Integers) -> Distances:
+        """Bracket the distances of samples of one label; widely, if a limit ends it."""
+        problem = self.problem
+        found = unknown_distances(problem, samples, None)
+        todo = np.flatnonzero(found.upper > 0)
+        label = int(problem.labels[samples[0]])
+        search = LabelDistances(
+            problem.network,
+            problem.support,
+            problem.cost,
+            problem.points[samples[todo]],
+            label,
+            limits=self.limits,
+            work=self._work,
+        )
+        reached: LimitReached | None = None
+        try:
+            flips = search.distances(np.arange(len(todo)))
+        except LimitReached as limit:
+            reached, flips = limit, search.open_bounds(np.arange(len(todo)))
+        found.lower[todo], found.upper[todo] = flips.lower, flips.upper
+        found.witnesses[todo] = flips.witnesses
+        return found if reached is None else replace(found, reached=reached)
+
+    def within(self, sample: int, radius: float) -> Decision:  # noqa: ARG002
+        """Return no decision: this engine has no rational arithmetic."""
+        return Decision(None)
+
+    def _placed(self, asked: Asked) -> tuple[LabelSearch, Integers]:
+        """Return the search of the group of the samples, and their places in it."""
+        problem, label = self.problem, asked.label
+        every = np.arange(len(problem))
+        if problem.cost.label_cost is None:
+            every = every[problem.labels == label]
+        number = int(self.group(label, asked.samples[:1])[0])
+        members = every[number * GROUP : (number + 1) * GROUP]
+        if (label, number) not in self._searches:
+            self._searches[label, number] = LabelSearch(
+                problem.network,
+                problem.support,
+                problem.loss,
+                problem.cost,
+                problem.points[members],
+                label,
+                limits=self.limits,
+                work=self._work,
+            )
+        return self._searches[label, number], np.searchsorted(members, asked.samples)

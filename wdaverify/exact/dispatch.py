@@ -1,0 +1,144 @@
+"""Who answers: the engine in this process, or copies of it in several.
+
+Questions are split in the same way however many workers there are, and what one part learns no
+other part sees, so results do not depend on their number.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.errors import LimitReached
+from wdaverify.exact.distances import Distances
+from wdaverify.exact.oracle import Asked, Decision, Oracle, Suprema
+from wdaverify.exact.recession import Tail
+from wdaverify.exact.supremum import Counts
+
+__all__ = ["Dispatcher", "Here", "Request", "Runner"]
+
+
+class Request(NamedTuple):
+    """A method of the engine and its arguments; equal keys go to the same copy."""
+
+    key: tuple[int, int]
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class Runner(Protocol):
+    """Runs requests."""
+
+    @property
+    def counts(self) -> Counts:
+        """How much work was done."""
+
+    def run(self, requests: Sequence[Request]) -> list[Any]:
+        """Return a result or a :class:`LimitReached` for each request, in order."""
+
+
+class Here:
+    """Runs requests in this process, one after the other."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+
+    @property
+    def counts(self) -> Counts:
+        """How much work was done."""
+        return self.oracle.counts
+
+    def run(self, requests: Sequence[Request]) -> list[Any]:
+        """Return a result or a :class:`LimitReached` for each request, in order."""
+        results: list[Any] = []
+        for request in requests:
+            try:
+                results.append(getattr(self.oracle, request.method)(*request.arguments))
+            except LimitReached as limit:
+                results.append(limit)
+        return results
+
+
+class Dispatcher:
+    """Questions about many samples, split into groups and put together again.
+
+    Parameters
+    ----------
+    oracle
+        An engine in this process; its groups say which samples belong together, and it answers
+        what needs no work.
+    runner
+        Who does the work; the oracle itself when omitted.
+    """
+
+    def __init__(self, oracle: Oracle, runner: Runner | None = None) -> None:
+        self.oracle, self._runner = oracle, runner or Here(oracle)
+
+    @property
+    def counts(self) -> Counts:
+        """How much work was done."""
+        return self._runner.counts
+
+    def suprema(self, questions: Sequence[Asked]) -> tuple[list[Suprema], LimitReached | None]:
+        """Answer every question; after a limit with the bounds that are known."""
+        parts = [
+            (k, at, key, asked.select(at))
+            for k, asked in enumerate(questions)
+            for key, at in self._split(asked.label, asked.samples)
+        ]
+        found = self._runner.run([Request(key, "suprema", (a,)) for _, _, key, a in parts])
+        left = [p for p, result in enumerate(found) if isinstance(result, LimitReached)]
+        reached = found[left[0]] if left else None
+        requests = [Request(parts[p][2], "open_bounds", (parts[p][3],)) for p in left]
+        for p, bounds in zip(left, self._runner.run(requests), strict=True):
+            found[p] = _unsettled(parts[p][3], bounds)
+        features = self.oracle.problem.network.features
+        answers = [_empty(asked, features) for asked in questions]
+        for (k, at, _, _), result in zip(parts, found, strict=True):
+            for whole, part in zip(answers[k], result, strict=True):
+                whole[at] = part
+        return answers, reached
+
+    def distances(self, labels: Integers) -> Distances:
+        """Bracket the distance of every sample, whose labels these are, to its error set."""
+        every = [
+            (group, key)
+            for label in np.unique(labels).tolist()
+            for key, at in self._split(label, np.flatnonzero(labels == label))
+            for group in [np.flatnonzero(labels == label)[at]]
+        ]
+        found = self._runner.run([Request(key, "distances", (group,)) for group, key in every])
+        order = np.argsort(np.concatenate([group for group, _ in every]))
+        return Distances.joined(found).at(order)
+
+    def within(self, label: int, sample: int, radius: float) -> Decision:
+        """Decide exactly whether an error of a label lies in the closed ball around a sample."""
+        ((key, _),) = self._split(label, np.array([sample]))
+        (found,) = self._runner.run([Request(key, "within", (sample, radius))])
+        return Decision(None) if isinstance(found, LimitReached) else found
+
+    def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:
+        """Return points that show a supremum at the asymptotic slope to be attained, if any."""
+        ((key, _),) = self._split(label, np.array([sample]))
+        (found,) = self._runner.run([Request(key, "maximisers", (label, sample, tail))])
+        if isinstance(found, LimitReached):
+            raise found
+        return np.asarray(found)
+
+    def _split(self, label: int, samples: Integers) -> Iterator[tuple[tuple[int, int], Integers]]:
+        """Return keys and the positions of their samples in the question."""
+        groups = self.oracle.group(label, samples)
+        for group in np.unique(groups).tolist():
+            yield (label, int(group)), np.flatnonzero(groups == group)
+
+
+def _empty(asked: Asked, features: int) -> Suprema:
+    count = len(asked.samples)
+    return Suprema(np.zeros(count), np.zeros(count), np.zeros((count, features)))
+
+
+def _unsettled(asked: Asked, bounds: Floats) -> Suprema:
+    """Return bounds without points."""
+    empty = _empty(asked, 1)
+    return Suprema(bounds, empty.slopes + asked.penalty.multiplier, empty.points + np.nan)

@@ -1,0 +1,105 @@
+"""The choice of an engine: which ones cover the question, and which is expected to be faster."""
+
+from collections.abc import Callable
+from functools import partial
+from math import comb
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.errors import ProblemError
+from wdaverify.exact.by_cells import CellOracle
+from wdaverify.exact.by_milp import MilpOracle
+from wdaverify.exact.by_search import SearchOracle
+from wdaverify.exact.dispatch import Dispatcher
+from wdaverify.exact.oracle import Oracle
+from wdaverify.exact.workers import Workers
+from wdaverify.limits import Limits
+from wdaverify.problem import Problem
+from wdaverify.support import Box
+
+__all__ = ["ENGINES", "Choice", "choose_engine", "dispatcher_for"]
+
+ENGINES: Final = ("auto", "cells", "search", "milp")
+
+MANY: Final = 1e5
+"""Cells that a generic network of this size could have, beyond which searching is faster."""
+
+
+class Choice(NamedTuple):
+    """An engine and why it was chosen."""
+
+    engine: str
+    reason: str
+
+
+def choose_engine(problem: Problem, engine: str, cells: CellComplex | None = None) -> Choice:
+    """Return the engine that answers.
+
+    Raises
+    ------
+    ProblemError
+        No such engine.
+    UnsupportedError
+        The engine named does not cover the question.
+    """
+    if engine not in ENGINES:
+        raise ProblemError(f"engine: expected one of {', '.join(ENGINES)}, found {engine!r}")
+    if engine == "search":
+        SearchOracle.check(problem)
+    if engine == "milp":
+        MilpOracle.check(problem)
+    if engine != "auto":
+        return Choice(engine, "as asked")
+    if cells is not None:
+        return Choice("cells", "its cells were given")
+    refused = SearchOracle.refuses(problem)
+    if refused is not None:
+        return Choice("cells", f"search does not cover {refused}")
+    count = possible_cells(problem)
+    if count <= MANY:
+        return Choice("cells", f"at most {count:.3g} cells")
+    return Choice("search", f"up to {count:.3g} cells are too many to list")
+
+
+def possible_cells(problem: Problem) -> float:
+    """Bound the number of cells by that of an arrangement of as many hyperplanes, Σ C(m, k)."""
+    support, features = problem.support, problem.network.features
+    fixed = int(np.sum(support.lower == support.upper)) if isinstance(support, Box) else 0
+    neurons = int(np.sum(~problem.network.linear))
+    return float(sum(comb(neurons, k) for k in range(min(features - fixed, neurons) + 1)))
+
+
+def dispatcher_for(  # noqa: PLR0913
+    problem: Problem,
+    choice: Choice,
+    *,
+    cells: CellComplex | None = None,
+    workers: int = 1,
+    limits: Limits,
+    progress: Callable[[str, float], None],
+) -> Dispatcher:
+    """Return the engine, its cells enumerated where it needs them, and who does its work.
+
+    Raises
+    ------
+    LimitReached
+        The cells could not be enumerated within the limits.
+    """
+    make: Callable[[Limits], Oracle]
+    if choice.engine == "search":
+        make = partial(SearchOracle, problem)
+    elif choice.engine == "milp":
+        make = partial(MilpOracle, problem)
+    else:
+        if cells is None:
+            cells = enumerate_cells(
+                problem.network,
+                problem.support,
+                limits=limits,
+                progress=lambda count: progress("cells", float(count)),
+            )
+        make = partial(CellOracle, problem, cells)
+    runner = Workers(make, workers, limits) if workers > 1 else None
+    return Dispatcher(make(limits), runner)

@@ -1,0 +1,58 @@
+r"""Pieces that are replaced by better ones, with their cuts.
+
+A cut of a piece bounds what replaces it too: the same line, a smaller set, a smaller function. So
+pieces form a tree, cuts stay with the node they were found at, and a leaf is bounded by the least
+cut of its ancestors.
+"""
+
+import numpy as np
+
+from wdaverify.arrays import Floats
+from wdaverify.exact.cuts import Cut, CutPool
+from wdaverify.exact.penalty import Penalty
+from wdaverify.exact.pieces import Pieces
+from wdaverify.norms import GroundNorm
+
+__all__ = ["CutTree"]
+
+
+class CutTree(CutPool):
+    """Cuts of pieces that may be replaced: columns of retired ones are ``-inf``.
+
+    Attributes
+    ----------
+    parents
+        The piece that each piece came from, ``-1`` at first.
+    """
+
+    def __init__(self, pieces: Pieces, norm: GroundNorm) -> None:
+        super().__init__(pieces, norm)
+        self.norm = norm
+        self.parents = np.full(len(pieces), -1)
+        self.retired = np.zeros(len(pieces), dtype=bool)
+
+    def replace(self, piece: int, gradients: Floats, offsets: Floats) -> None:
+        """Retire a piece in favour of others with the majorants ``(C, n)`` and ``(C,)``."""
+        count = len(offsets)
+        self.retired[piece] = True
+        self.retired = np.append(self.retired, np.zeros(count, dtype=bool))
+        self.parents = np.append(self.parents, np.full(count, piece))
+        steepness = self.norm.dual_length(gradients)
+        self._sizes = np.append(self._sizes, steepness)
+        self.gradients = np.concatenate([self.gradients, gradients])
+        self.offsets = np.append(self.offsets, offsets)
+        self.steepness = np.append(self.steepness, steepness)
+        self.owners = np.append(self.owners, np.arange(self.size, self.size + count))
+        self.size += count
+
+    def improve(self, piece: int, gradient: Floats, offset: float) -> None:
+        """Add a second majorant of a piece."""
+        steepness = float(self.norm.dual_length(gradient))
+        self.add(piece, Cut(gradient, offset, steepness))
+
+    def bounds(self, points: Floats, penalty: Penalty, reach: Floats) -> Floats:  # noqa: D102
+        table = super().bounds(points, penalty, reach)
+        for piece in np.flatnonzero(self.parents >= 0).tolist():  # parents come first
+            np.minimum(table[:, piece], table[:, self.parents[piece]], out=table[:, piece])
+        table[:, self.retired] = -np.inf
+        return table

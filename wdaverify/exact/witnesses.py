@@ -1,0 +1,80 @@
+r"""Points that show how large the suprema of one label are at least.
+
+A point found for one sample is offered to all: :math:`\ell(x) - \lambda\|x-x_i\|^p` for the best
+known ``x`` within reach is the incumbent of sample ``i``.
+"""
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.exact.penalty import Penalty
+from wdaverify.norms import GroundNorm
+
+__all__ = ["Witnesses"]
+
+CHUNK = 2_000_000
+"""Numbers in one block of distances."""
+
+ROUNDING = 1e-12
+"""Relative excess over the reach that is rounding."""
+
+
+class Witnesses:
+    """Points found for the samples of one label, the samples themselves first.
+
+    Attributes
+    ----------
+    samples
+        ``(N, n)``.
+    points, values
+        ``(M, n)`` and what is maximised there, ``(M,)``. Sample ``i`` is point ``i`` and is offered
+        to no other sample.
+    """
+
+    def __init__(self, samples: Floats, values: Floats, norm: GroundNorm) -> None:
+        self.samples, self.norm = samples, norm
+        self._points, self._values = [samples], [values]
+
+    @property
+    def points(self) -> Floats:
+        """Every point, ``(M, n)``."""
+        if len(self._points) > 1:
+            self._points = [np.concatenate(self._points)]
+        return self._points[0]
+
+    @property
+    def values(self) -> Floats:
+        """Its value, ``(M,)``."""
+        if len(self._values) > 1:
+            self._values = [np.concatenate(self._values)]
+        return self._values[0]
+
+    def add(self, points: Floats, values: Floats) -> None:
+        """Append points ``(k, n)`` that are offered to every sample."""
+        self._points.append(points)
+        self._values.append(values)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._values))
+
+    def best(self, penalty: Penalty, reach: Floats) -> tuple[Integers, Floats]:
+        """Return the best point of each sample and its value less the price, ``(N,)`` each."""
+        N = len(self.samples)
+        index, value = np.arange(N), self.values[:N].copy()
+        points, values = self.points[N:], self.values[N:]
+        step = max(1, CHUNK // max(1, N))
+        for start in range(0, len(points), step):
+            offered = self.offer(
+                points[start : start + step], values[start : start + step], penalty, reach
+            )
+            top = offered.argmax(axis=1)
+            best = offered[np.arange(N), top]
+            better = best > value
+            index[better], value[better] = N + start + top[better], best[better]
+        return index, value
+
+    def offer(self, points: Floats, values: Floats, penalty: Penalty, reach: Floats) -> Floats:
+        """Return value less price of some points for every sample, ``-inf`` beyond reach: ``(N, k)``."""
+        distances = self.norm.length(self.samples[:, None, :] - points)
+        offered = values - penalty.of(distances)
+        return np.where(distances <= reach[:, None] * (1.0 + ROUNDING), offered, -np.inf)

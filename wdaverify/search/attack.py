@@ -1,0 +1,53 @@
+"""First points for every sample: a few Frank–Wolfe steps on the loss within a ladder of radii."""
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.search.rings import Price, Rings
+from wdaverify.search.scaling import Scaled, activate
+
+__all__ = ["attack", "loss_gradients"]
+
+FREE = Price(0.0, 1.0)
+
+
+def attack(
+    scaled: Scaled, rings: Rings, owner: Integers, ring: Integers, steps: int = 8
+) -> tuple[Floats, Floats]:
+    """Climb the largest piece within the outer radius of a ring, from the sample outwards.
+
+    Returns
+    -------
+    tuple
+        The best moves ``(B, n)`` and the (scaled) losses there, ``(B,)``.
+    """
+    move = np.zeros((len(owner), scaled.features))
+    value, g = loss_gradients(scaled, owner, move)
+    best, top = move, value
+    shell = rings.at(owner, ring)
+    for step in range(steps):
+        _, vertex = shell.maximum(g, FREE)
+        share = 1.0 if step == 0 else 2.0 / (step + 2.0)
+        move = move + share * (vertex - move)
+        value, g = loss_gradients(scaled, owner, move)
+        better = value > top
+        top = np.where(better, value, top)
+        best = np.where(better[:, None], move, best)
+    return best, top
+
+
+def loss_gradients(scaled: Scaled, owner: Integers, moves: Floats) -> tuple[Floats, Floats]:
+    """Return the loss ``(B,)`` and its gradient ``(B, n)`` at scaled moves."""
+    z = moves @ scaled.weights[0].T + scaled.origins[owner]
+    slopes = []
+    for k, part in enumerate(scaled.layers):
+        if k:
+            z = h @ scaled.weights[k].T + scaled.biases[k]
+        h = activate(z, scaled.slopes[part])
+        slopes.append(np.where(z > 0, 1.0, scaled.slopes[part]))
+    values = h @ scaled.gradients.T + scaled.offsets
+    piece = values.argmax(axis=1)
+    g = scaled.gradients[piece]
+    for k in range(len(scaled.layers) - 1, -1, -1):
+        g = (g * slopes[k]) @ scaled.weights[k]
+    return values[np.arange(len(piece)), piece], g

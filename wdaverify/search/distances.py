@@ -1,0 +1,244 @@
+r"""Distances to the error set of one label, :math:`d_i = \min\{\|x-x_i\| : \max_j z_j \ge z_y\}`.
+
+Nodes bound the margin on the ball of the nearest error found so far: where all of them are negative
+there is no nearer error. An error is believed only if its margin exceeds the rounding errors of its
+evaluation.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wdaverify.arrays import Bools, Floats, Integers
+from wdaverify.cost import TransportCost
+from wdaverify.evaluation import margins_with_error
+from wdaverify.limits import Limits
+from wdaverify.loss import Margin
+from wdaverify.network import ReLUNetwork
+from wdaverify.search.attack import attack
+from wdaverify.search.lagrangian import dual_bound
+from wdaverify.search.program import Node, NodeProgram, Relaxed
+from wdaverify.search.rings import Price, Rings, rings_for
+from wdaverify.search.scaling import scaled
+from wdaverify.search.tree import BATCH, Goal, Tree, Work
+from wdaverify.support import Support
+
+__all__ = ["Flips", "LabelDistances"]
+
+BISECTIONS = 50
+CLOSER = (0.5, 0.75, 0.9, 0.97)
+"""Radii, relative to the nearest error so far, at which the attack tries again."""
+
+FIRST_RADII = np.geomspace(0.005, 1.0, 12)
+"""Radii of the first attack, relative to the farthest point of the box."""
+
+
+class Flips(NamedTuple):
+    """Brackets ``(m,)`` on distances, and errors at the upper ends, ``(m, n)``.
+
+    The upper end is infinite where no error is known; the witness is then the sample.
+    """
+
+    lower: Floats
+    upper: Floats
+    witnesses: Floats
+
+
+class _Nearest(Goal):
+    """The goal: no error nearer than the nearest one known, up to the tolerance."""
+
+    def __init__(self, search: "LabelDistances", tolerance: float) -> None:
+        self.search, self.tolerance = search, tolerance
+        self.price = Price(0.0, 1.0)
+        self.radii = self._radii()
+        self.rings = search.rings(self.radii)
+
+    def enough(self) -> Floats:
+        return np.full(len(self.search.samples), -np.finfo(float).tiny)
+
+    def renew(self) -> Bools | None:
+        radii = self._radii()
+        changed: Bools = radii < self.radii
+        if not changed.any():
+            return None
+        self.radii, self.rings = radii, self.search.rings(radii)
+        return changed
+
+    def relax(self, program: NodeProgram, node: Node) -> Relaxed | None:
+        found = program.nearest(node, self.search.depth)
+        return program.solve(node, 0.0) if found is None else found
+
+    def offer(self, owner: Integers, moves: Floats) -> None:
+        self.search.offer(owner, moves)
+
+    def _radii(self) -> Floats:
+        net = self.search.scaled
+        near = self.search.upper / net.length * (1.0 - self.tolerance)
+        radii: Floats = np.minimum(near, self.search.farthest)
+        return radii
+
+
+class LabelDistances:
+    """Distances of samples of one label to their nearest error.
+
+    Parameters
+    ----------
+    samples
+        Shape ``(N, n)``, inside the support.
+    label
+        The right class of all of them.
+
+    Raises
+    ------
+    UnsupportedError
+        The support is not a bounded box.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        network: ReLUNetwork,
+        support: Support,
+        cost: TransportCost,
+        samples: Floats,
+        label: int,
+        *,
+        limits: Limits | None = None,
+        work: Work | None = None,
+    ) -> None:
+        self.network, self.norm, self.label, self.samples = network, cost.norm, label, samples
+        self.limits, self.work = limits or Limits(), work or Work()
+        self.low, self.high = support.bind(network.features).bounds
+        pieces = Margin().pieces(network.classes, label)
+        self.scaled = scaled(network, support, pieces, samples)
+        box = np.maximum(self.scaled.upper, -self.scaled.lower)
+        self.farthest: Floats = self.norm.length(box) * (1.0 + 2.0**-48)
+        self.upper = np.where(self._errs(samples), 0.0, np.inf)
+        self.witnesses = samples.copy()
+        self._tree: Tree | None = None
+        self._proved = np.zeros(len(samples))
+
+    @property
+    def depth(self) -> float:
+        """Scaled margin that an error must have to be beyond the doubt of rounding."""
+        net = self.scaled
+        size = np.abs(net.gradients) @ net.magnitudes[net.layers[-1]] + np.abs(net.offsets)
+        return float(4.0 * net.relative_error * size.max())
+
+    def distances(self, index: Integers, *, tolerance: float = 1e-9) -> Flips:
+        """Bracket the distances of some samples, ``(m,)``, to a relative tolerance.
+
+        Raises
+        ------
+        LimitReached
+            Time or memory ran out; `open_bounds` tells what is known.
+        """
+        wanted = np.zeros(len(self.samples), dtype=bool)
+        wanted[index] = self.upper[index] > 0
+        self.work.suprema += len(index)
+        self._attack(np.flatnonzero(wanted & np.isinf(self.upper)))
+        goal = _Nearest(self, tolerance)
+        if self._tree is None:
+            program = NodeProgram(self.scaled, self.norm)
+            self._tree = Tree(self.scaled, goal.rings, program, work=self.work, limits=self.limits)
+        self._tree.settle(wanted, goal)
+        open_ = self._tree.bounds() >= 0
+        proved = np.where(wanted & ~open_, goal.radii, 0.0) * self.scaled.length
+        self._proved = np.maximum(self._proved, proved)
+        none = wanted & ~open_ & np.isinf(self.upper)
+        self._proved[none] = np.inf
+        return self.open_bounds(index)
+
+    def open_bounds(self, index: Integers) -> Flips:
+        """Return what is known of some samples, valid also after a limit."""
+        lower = self._proved[index]
+        for k, i in enumerate(index.tolist()):
+            if lower[k] == 0 and self.upper[i] > 0 and self._tree is not None:
+                lower[k] = self._cleared(self._tree, i)
+        lower = np.minimum(lower * (1.0 - 2.0**-48), self.upper[index])
+        return Flips(lower, self.upper[index], self.witnesses[index])
+
+    def offer(self, owner: Integers, moves: Floats) -> None:
+        """Keep moves ``(B, n)`` that lead to an error nearer than the known ones."""
+        points = np.clip(self.samples[owner] + self.scaled.length * moves, self.low, self.high)
+        errors = self._errs(points)
+        self._keep(owner[errors], self._shortened(owner[errors], points[errors]))
+
+    def rings(self, radii: Floats) -> Rings:
+        """Return one ring for each sample, a ball of some radius ``(N,)``."""
+        net = self.scaled
+        outer = np.maximum(radii, 0.0)[:, None]
+        return rings_for(self.norm, net.lower, net.upper, np.zeros_like(outer), outer)
+
+    def _keep(self, owner: Integers, points: Floats) -> None:
+        """Keep errors that are nearer than the known ones."""
+        lengths = self.norm.length(points - self.samples[owner])
+        order = np.lexsort((-lengths, owner))
+        near = order[lengths[order] < self.upper[owner[order]]]
+        self.upper[owner[near]], self.witnesses[owner[near]] = lengths[near], points[near]
+
+    def _errs(self, points: Floats) -> Bools:
+        """Whether points are errors beyond the doubt of rounding."""
+        labels = np.full(len(points), self.label, dtype=np.int64)
+        values, errors = margins_with_error(self.network, points, labels)
+        certain: Bools = values > errors
+        return certain
+
+    def _shortened(self, owner: Integers, points: Floats) -> Floats:
+        """Bisect the way from each sample to its error."""
+        if len(owner) == 0:
+            return points
+        origins = self.samples[owner]
+        ways = points - origins
+        safe, wrong = np.zeros(len(owner)), np.ones(len(owner))
+        for _ in range(BISECTIONS):
+            middle = (safe + wrong) / 2
+            errs = self._errs(self._inside(origins + middle[:, None] * ways))
+            safe, wrong = np.where(errs, safe, middle), np.where(errs, middle, wrong)
+        shortened = self._inside(origins + wrong[:, None] * ways)
+        return np.where(self._errs(shortened)[:, None], shortened, points)
+
+    def _inside(self, points: Floats) -> Floats:
+        return np.clip(points, self.low, self.high)
+
+    def _attack(self, index: Integers) -> None:
+        """Look for errors by gradients, then for nearer ones."""
+        if len(index) == 0:
+            return
+        for radii in (FIRST_RADII, CLOSER, CLOSER):
+            base = np.minimum(self.upper / self.scaled.length, self.farthest)
+            outer = base[:, None] * np.array(radii)[None, :]
+            net, R = self.scaled, len(radii)
+            rings = rings_for(self.norm, net.lower, net.upper, np.zeros_like(outer), outer)
+            owner, ring = np.repeat(index, R), np.tile(np.arange(R), len(index))
+            self.offer(owner, attack(net, rings, owner, ring)[0])
+
+    def _cleared(self, tree: Tree, sample: int) -> float:
+        """Return a radius within which all nodes of a sample have a negative margin."""
+        mask = np.zeros(len(self.samples), dtype=bool)
+        mask[sample] = True
+        rows = tree.nodes.of(mask)
+        high = min(self.upper[sample] / self.scaled.length, float(tree.rings.outer[sample, 0]))
+        low = 0.0
+        if len(rows) == 0:
+            return 0.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            if self._margin(tree, rows, middle) < 0:
+                low = middle
+            else:
+                high = middle
+        return low * self.scaled.length
+
+    def _margin(self, tree: Tree, rows: Integers, radius: float) -> float:
+        """Bound the margin of some nodes within a radius."""
+        rings = self.rings(np.full(len(self.samples), radius))
+        top = -np.inf
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            region = tree.nodes.region(part)
+            empty = (region.lower > region.upper).any(axis=1)
+            shell = rings.at(region.owner, region.ring)
+            nu, price = tree.nodes.nu[part], Price(0.0, 1.0)
+            value = dual_bound(self.scaled, shell, region, nu, price).value
+            top = max(top, float(np.where(empty, -np.inf, value).max()))
+        return top

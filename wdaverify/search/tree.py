@@ -1,0 +1,327 @@
+r"""Branch and bound over the nodes of one label, in batches over all samples.
+
+A batch of the most promising open nodes gets its bounds refreshed and a few ascent steps on its
+multipliers; moves met on the way are offered as points. What stays open gets a linear program where
+it has no branching score left to split by, and is split at the neuron of the largest score.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from wdaverify.arrays import Bools, Floats, Integers
+from wdaverify.limits import Limits
+from wdaverify.search.lagrangian import (
+    Pace,
+    Region,
+    ascend,
+    coefficients,
+    dual_bound,
+    first_multipliers,
+    score,
+)
+from wdaverify.search.nodes import Nodes
+from wdaverify.search.program import Node, NodeProgram, Relaxed
+from wdaverify.search.relaxation import first_bounds, tighten
+from wdaverify.search.rings import Price, Rings
+from wdaverify.search.scaling import Scaled
+
+__all__ = ["Goal", "Tree", "Work"]
+
+BATCH = 1024
+"""Nodes worked on at a time."""
+
+FIRST = Pace(5, 0.5, 0.1)
+"""Ascent of every node that is opened."""
+
+LONG = Pace(60, 0.0, 1.0)
+"""Ascent of nodes without a score that could explain how far they are open."""
+
+FRESH = 3
+"""A branching score serves this many levels of descendants."""
+
+EXPLAINED = 0.5
+"""Share of a node's excess that its scores must add up to."""
+
+CROWD = 12
+"""So many nodes at least make a long ascent of a batch cheaper than linear programs."""
+
+
+@dataclass(slots=True)
+class Work:
+    """How much work was done."""
+
+    nodes: int = 0
+    programs: int = 0
+    suprema: int = 0
+
+
+class Goal(ABC):
+    """What a search of one label wants: what a move costs, what is known, what is enough."""
+
+    price: Price
+    rings: Rings
+
+    @abstractmethod
+    def enough(self) -> Floats:
+        """Bound at or below which a node of each sample needs no more work, ``(N,)``."""
+
+    def renew(self) -> Bools | None:
+        """Update `rings` by what is known; say for which samples ``(N,)`` bounds have changed."""
+        return None
+
+    @abstractmethod
+    def relax(self, program: NodeProgram, node: Node) -> Relaxed | None:
+        """Solve the relaxation of a node."""
+
+    @abstractmethod
+    def offer(self, owner: Integers, moves: Floats) -> None:
+        """Consider moves ``(B, n)`` of samples ``(B,)`` as points."""
+
+
+class Tree:
+    """The search trees of all samples of one label.
+
+    Parameters
+    ----------
+    rings
+        Boxes and rings for which bounds of pre-activations are computed.
+    """
+
+    def __init__(
+        self, scaled: Scaled, rings: Rings, program: NodeProgram, *, work: Work, limits: Limits
+    ) -> None:
+        self.scaled, self.rings, self.program = scaled, rings, program
+        self.work, self.limits = work, limits
+        self.nodes = Nodes(scaled.neurons)
+        self._planted = np.zeros(len(scaled.origins), dtype=bool)
+        self._layer_of = np.repeat(
+            np.arange(len(scaled.layers)), [p.stop - p.start for p in scaled.layers]
+        )
+        self._first = first_bounds(scaled, rings)
+
+    def settle(self, wanted: Bools, goal: Goal) -> None:
+        """Work until every node of the wanted samples ``(N,)`` is bounded by what is enough.
+
+        Raises
+        ------
+        LimitReached
+            The values of the nodes are valid bounds all the same.
+        """
+        self._plant(wanted & ~self._planted, goal)
+        rows = self.nodes.of(wanted)
+        self._reprice(rows, goal)
+        stuck = np.zeros(0, dtype=np.int64)
+        while True:
+            self._renew(wanted, goal)
+            count = self.nodes.count
+            value = self.nodes.value[:count]
+            excess = value - goal.enough()[self.nodes.owner[:count]]
+            excess[~wanted[self.nodes.owner[:count]]] = -np.inf
+            excess[stuck] = -np.inf
+            open_ = np.flatnonzero(excess > 0)
+            if len(open_) == 0:
+                return
+            self.limits.check("searching activation patterns")
+            if len(open_) > BATCH:
+                open_ = open_[np.argpartition(-excess[open_], BATCH)[:BATCH]]
+                open_ = np.sort(open_)
+            stuck = np.concatenate([stuck, self._work_on(open_, goal)])
+
+    def _renew(self, wanted: Bools, goal: Goal) -> None:
+        """Evaluate open leaves again where the goal has come closer."""
+        changed = goal.renew()
+        if changed is not None:
+            self.rings = goal.rings
+            rows = self.nodes.of(wanted & changed)
+            self._reprice(
+                rows[self.nodes.value[rows] > goal.enough()[self.nodes.owner[rows]]], goal
+            )
+
+    def bounds(self) -> Floats:
+        """Return the largest node value of each sample, ``(N,)``; ``inf`` before it was asked."""
+        top = np.where(self._planted, -np.inf, np.inf)
+        count = self.nodes.count
+        np.maximum.at(top, self.nodes.owner[:count], self.nodes.value[:count])
+        return top
+
+    def _plant(self, new: Bools, goal: Goal) -> None:
+        """Add the roots of samples: every piece, every ring."""
+        samples = np.flatnonzero(new)
+        if len(samples) == 0:
+            return
+        pieces, rings = len(self.scaled.gradients), self.rings.outer.shape[1]
+        owner = np.repeat(samples, pieces * rings)
+        piece = np.tile(np.repeat(np.arange(pieces), rings), len(samples))
+        ring = np.tile(np.arange(rings), len(samples) * pieces)
+        real = self.rings.outer[owner, ring] > self.rings.inner[owner, ring]
+        real |= ring == 0
+        owner, piece, ring = owner[real], piece[real], ring[real]
+        size = self.scaled.magnitudes * (1.0 + self.scaled.relative_error)
+        lower, upper = np.tile(-size, (len(owner), 1)), np.tile(size, (len(owner), 1))
+        first = self.scaled.layers[0]
+        lower[:, first] = self._first[0][owner, ring]
+        upper[:, first] = self._first[1][owner, ring]
+        # the bounds do not depend on the piece: compute them once per sample and ring
+        _, once, back = np.unique(owner * rings + ring, return_index=True, return_inverse=True)
+        low, high = lower[once], upper[once]
+        for k in range(1, len(self.scaled.layers)):
+            tighten(self.scaled, self.rings, (owner[once], ring[once]), (low, high), k)
+        region = Region(owner, piece, ring, low[back], high[back])
+        nu = first_multipliers(self.scaled, region)
+        self.nodes.add(region, nu, np.full(len(owner), np.inf), len(self.scaled.layers))
+        self._planted |= new
+
+    def _reprice(self, rows: Integers, goal: Goal) -> None:
+        """Evaluate all leaves at a new price."""
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            region = self.nodes.region(part)
+            bound = dual_bound(
+                self.scaled,
+                goal.rings.at(region.owner, region.ring),
+                region,
+                self.nodes.nu[part],
+                goal.price,
+            )
+            empty = (
+                goal.rings.inner[region.owner, region.ring]
+                > (goal.rings.outer[region.owner, region.ring])
+            )
+            self.nodes.value[part] = np.where(empty, -np.inf, bound.value)
+
+    def _work_on(self, rows: Integers, goal: Goal) -> Integers:
+        """Bound, then split what stays open; return rows of which nothing better is known."""
+        nodes = self.nodes
+        self.work.nodes += len(rows)
+        self._refresh(rows)
+        region = nodes.region(rows)
+        empty = (region.lower > region.upper).any(axis=1)
+        nodes.value[rows[empty]] = -np.inf
+        rows = rows[~empty]
+        region = region.select(~empty)
+        goals = goal.enough()[region.owner]
+        start = self._start(rows, region, goal)
+        found = ascend(self.scaled, goal.rings, region, start, goal.price, goals, FIRST)
+        nodes.nu[rows] = found.nu
+        nodes.value[rows] = found.value
+        goal.offer(region.owner, found.move)
+        still = found.value > goal.enough()[region.owner]
+        rows = rows[still]
+        return self._branch(rows, goal)
+
+    def _start(self, rows: Integers, region: Region, goal: Goal) -> Floats:
+        """Return the inherited multipliers or those of back-substitution, whichever bound more."""
+        inherited, fresh = self.nodes.nu[rows], first_multipliers(self.scaled, region)
+        shell = goal.rings.at(region.owner, region.ring)
+        value = dual_bound(self.scaled, shell, region, fresh, goal.price).value
+        old = dual_bound(self.scaled, shell, region, inherited, goal.price).value
+        return np.where((value < old)[:, None], fresh, inherited)
+
+    def _branch(self, rows: Integers, goal: Goal) -> Integers:
+        """Score, solve or split what stays open; return rows that nothing improves."""
+        nodes = self.nodes
+        some = rows[self._unscored(rows, goal)]
+        if len(some) >= CROWD:
+            rows = rows[~self._climb(some, goal, rows)]
+        few = ~self._undecided(rows).any(axis=1)
+        ask = few | self._unscored(rows, goal)
+        before = nodes.value[rows]
+        for row in rows[ask].tolist():
+            if nodes.value[row] > goal.enough()[nodes.owner[row]]:
+                self._solve(row, goal)
+        open_ = nodes.value[rows] > goal.enough()[nodes.owner[rows]]
+        same = before[open_] <= nodes.value[rows[open_]]
+        rows = rows[open_]
+        undecided = self._undecided(rows)
+        free = undecided.any(axis=1)
+        self._split(rows[free], undecided[free])
+        return rows[~free & same]
+
+    def _unscored(self, rows: Integers, goal: Goal) -> Bools:
+        """Which nodes have no score that could explain how far they are open."""
+        nodes = self.nodes
+        scores = np.where(self._undecided(rows), nodes.score[rows], 0.0).sum(axis=1)
+        excess = nodes.value[rows] - goal.enough()[nodes.owner[rows]]
+        return np.asarray((nodes.age[rows] >= FRESH) | (scores <= EXPLAINED * excess))
+
+    def _climb(self, some: Integers, goal: Goal, rows: Integers) -> Bools:
+        """Ascend longer for some nodes, which scores them; return which rows are closed."""
+        nodes = self.nodes
+        if len(some):
+            region = nodes.region(some)
+            goals = goal.enough()[region.owner]
+            found = ascend(self.scaled, goal.rings, region, nodes.nu[some], goal.price, goals, LONG)
+            nodes.nu[some], nodes.value[some] = found.nu, found.value
+            nodes.score[some], nodes.age[some] = found.score, 0
+            goal.offer(region.owner, found.move)
+        return nodes.value[rows] <= goal.enough()[nodes.owner[rows]]
+
+    def _split(self, rows: Integers, undecided: Bools) -> None:
+        """Split nodes at the neuron of the largest score, of the widest interval without one."""
+        nodes = self.nodes
+        scores = np.where(undecided, nodes.score[rows], -1.0)
+        blind = scores.max(axis=1, initial=0.0) <= 0
+        width = np.minimum(-nodes.lower[rows], nodes.upper[rows])
+        scores[blind] = np.where(undecided, width, -1.0)[blind]
+        neurons = scores.argmax(axis=1)
+        nodes.split(rows, neurons, self._layer_of[neurons])
+
+    def _undecided(self, rows: Integers) -> Bools:
+        nodes = self.nodes
+        open_ = (nodes.lower[rows] < 0) & (nodes.upper[rows] > 0)
+        return open_ & self.scaled.splits
+
+    def _solve(self, row: int, goal: Goal) -> None:
+        """Solve the relaxation of a node: better multipliers, a point, a branching score."""
+        nodes = self.nodes
+        self.work.programs += 1
+        owner, ring = int(nodes.owner[row]), int(nodes.ring[row])
+        node = Node(
+            owner,
+            int(nodes.piece[row]),
+            float(goal.rings.inner[owner, ring]),
+            float(goal.rings.outer[owner, ring]),
+            nodes.lower[row],
+            nodes.upper[row],
+        )
+        found = goal.relax(self.program, node)
+        if found is None:
+            self._leave(row, node, goal)
+            return
+        index = np.array([row])
+        goal.offer(nodes.owner[index], found.move[None, :])
+        alpha = coefficients(self.scaled, nodes.piece[index], found.nu[None, :])
+        nodes.score[row] = score(self.scaled, found.z, found.h, alpha[0])
+        nodes.age[row] = 0
+        self._try(row, found.nu[None, :], goal)
+
+    def _leave(self, row: int, node: Node, goal: Goal) -> None:
+        """Follow the ray that shows a node to be empty, as far as that pays."""
+        ray = self.program.repair(node)
+        if ray is not None:
+            self._try(row, self.nodes.nu[row] + 10.0 ** np.arange(-1, 10)[:, None] * ray, goal)
+
+    def _try(self, row: int, trials: Floats, goal: Goal) -> None:
+        """Keep the best of several multipliers ``(q, m)`` for a node."""
+        nodes = self.nodes
+        many = nodes.region(np.full(len(trials), row))
+        shell = goal.rings.at(many.owner, many.ring)
+        bound = dual_bound(self.scaled, shell, many, trials, goal.price)
+        best = int(bound.value.argmin())
+        goal.offer(many.owner[:1], bound.move[best : best + 1])
+        if bound.value[best] < nodes.value[row]:
+            nodes.value[row], nodes.nu[row] = bound.value[best], trials[best]
+
+    def _refresh(self, rows: Integers) -> None:
+        """Recompute bounds of layers behind the last splits."""
+        nodes = self.nodes
+        for k in range(1, len(self.scaled.layers)):
+            part = rows[nodes.stale[rows] <= k]
+            if len(part) == 0:
+                continue
+            bounds = nodes.lower[part], nodes.upper[part]
+            tighten(self.scaled, self.rings, (nodes.owner[part], nodes.ring[part]), bounds, k)
+            nodes.lower[part], nodes.upper[part] = bounds
+        nodes.stale[rows] = len(self.scaled.layers)
