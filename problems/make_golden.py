@@ -95,9 +95,7 @@ AFFINE_PLANE: Final = Golden(
 )
 
 # the label falls from the first to the fourth place: z = (-x, 1, 0, -1)
-FALLING: Final = Golden(
-    layers=[([[-1], [0], [0], [0]], [0, 1, 0, -1])], points=[[-2]], labels=[0]
-)
+FALLING: Final = Golden(layers=[([[-1], [0], [0], [0]], [0, 1, 0, -1])], points=[[-2]], labels=[0])
 
 # distances to the error set, in this order: 0 (already wrong), 1/4, 1/2, 1/2, 1, 3/2, 2, 4
 ZERO_ONE_LINE: Final = Golden(

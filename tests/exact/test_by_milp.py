@@ -298,6 +298,20 @@ def test_too_few_tangents_show(monkeypatch):
     assert suprema_gap(problem, Penalty(0.7, 2.0)) > 1e-3
 
 
+def steep():
+    """Weights of a thousand on a feature that is fixed: a binary of 2.6e-7 gains 7.7e-7."""
+    network = ReLUNetwork(
+        [[[1.0, 1024.0], [0.0, 1024.0]], [[0.0, 0.0], [1.0, 0.25]]], [[-512.0, -500.0], [0.0, -3.0]]
+    )
+    return Problem(network, [[-1.0, 0.5]], [0], support=Box([-1.0, 0.5], [3.0, 0.5]))
+
+
+def test_a_fractional_binary_is_asked_again(monkeypatch):
+    assert suprema_gap(steep(), Penalty(1.0), 4.0) <= 1e-8
+    monkeypatch.setattr(integer, "SHARPER", PLAIN[:1])
+    assert suprema_gap(steep(), Penalty(1.0), 4.0) > 1e-7
+
+
 def lying(monkeypatch, lie, settings=None):
     """Let HiGHS change its answers, to all settings or to one choice of them."""
     right = MixedProgram._run

@@ -355,9 +355,5 @@ def test_a_path_that_never_settles_is_given_up(monkeypatch):
     monkeypatch.setattr(euclidean, "TRIALS", 0)
     case, penalty = instance(2), Penalty(0.5, 2.0)
     program = case.program("l2")
-    assert program._propose(program._question(*asked(program, case, penalty))) is None
-
-
-def asked(program, case, penalty):
-    question = module._Asked(case.gradient, case.sample, penalty, math.inf)
-    return question, program._units(question)
+    question, _ = program._pose(module._Asked(case.gradient, case.sample, penalty, math.inf))
+    assert program._propose(question) is None

@@ -13,6 +13,7 @@ from wdaverify.bounds.certificate import certificates
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import SandwichViolation
 from wdaverify.exact.cuts import Cut
+from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import loss_pieces
 from wdaverify.exact.program import PieceProgram
 from wdaverify.exact.value import ExactSolver
@@ -110,7 +111,8 @@ def tight_cut(seed):
     lengths = norm.dual_length(pieces.gradients)
     for piece in np.argsort(-lengths).tolist():
         program = PieceProgram(pieces.rows(cells, piece), cells.support, norm)
-        solution = program.solve(pieces.gradients[piece], problem.points[0], 0.5 * lengths[piece])
+        penalty = Penalty(0.5 * float(lengths[piece]))
+        solution = program.solve(pieces.gradients[piece], problem.points[0], penalty)
         eta = program.matrix @ solution.point - program.bound > -1e-9
         if eta.any() and norm.length(solution.point - problem.points[0]) > 1e-3:
             return problem.points[0], pieces.gradients[piece], program, solution

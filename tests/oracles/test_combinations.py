@@ -1,4 +1,4 @@
-"""Every loss x norm x order x support x label cost: the engine against an oracle that shares no code.
+"""Every loss, norm, order, support and label cost: the engine against an oracle of its own code.
 
 The table's problems and the oracle's brackets stand in `reference.combinations`; the oracle proves
 its bracket by branch and bound over simplices (about 1e-8 wide, never more than 2e-7).
@@ -28,9 +28,7 @@ LINES = table(dimension=1)
 def as_problem(question):
     """The same question for the package, samples of weight zero included."""
     finite = math.isfinite(question.label_cost)
-    cost = TransportCost(
-        question.norm, question.order, question.label_cost if finite else None
-    )
+    cost = TransportCost(question.norm, question.order, question.label_cost if finite else None)
     box = not len(question.A)
     return Problem(
         ReLUNetwork(question.weights, question.biases),
@@ -116,8 +114,8 @@ def test_every_combination_in_the_plane_is_the_oracles(cell):
     check(cell, BRACKETS[str(cell)])
 
 
-@pytest.mark.parametrize("cell", **by_name(LINES))
-def test_every_combination_on_a_line_is_the_growth_functions(cell):
+@pytest.mark.parametrize("cell", **by_name(LINES[::2]))
+def test_combinations_on_a_line_are_the_growth_functions(cell):
     question, radius = problem_of(cell)
     check(cell, interval_value(active(question), radius))
 
@@ -131,7 +129,7 @@ def test_more_problems_in_the_plane(cell, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 21))
+@pytest.mark.parametrize("seed", range(21))
 @pytest.mark.parametrize("cell", **by_name(LINES))
 def test_more_problems_on_a_line(cell, seed):
     cell = replace(cell, seed=seed)

@@ -498,7 +498,7 @@ def meets(left, right, width):
 LINES = combinations_table(dimension=1)
 
 
-@pytest.mark.parametrize("cell", LINES[::2], ids=str)
+@pytest.mark.parametrize("cell", LINES[::4], ids=str)
 def test_simplices_are_growth_functions_on_a_line(cell):
     question, radius = problem_of(cell)
     question = active(question)
@@ -519,23 +519,28 @@ def test_simplices_are_growth_functions_on_more_lines(cell, seed):
 @pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 def test_simplices_are_the_conic_dual(norm, order, label_cost):
     options = {"norm": norm, "order": order, "label_cost": label_cost}
-    for seed, kind, ends in ((14, "margin", 1.0), (15, "hinge", np.inf)):
-        question = random_question(
-            [2, 3, 3], seed=seed, count=2, loss=kind, lower=-ends, upper=ends, **options
-        )
-        value = dual(question, 0.3)
-        lower, upper = simplex_value(question, 0.3)
-        assert upper - lower <= 2e-7 * max(1.0, abs(value))
-        assert lower - CONIC <= value <= upper + CONIC
+    boxed = math.isfinite(label_cost)
+    kind, ends = ("margin", 1.0) if boxed else ("hinge", np.inf)
+    question = random_question(
+        [2, 3, 2], seed=14 + boxed, count=2, loss=kind, lower=-ends, upper=ends, **options
+    )
+    value = dual(question, 0.3)
+    lower, upper = simplex_value(question, 0.3)
+    assert upper - lower <= 2e-7 * max(1.0, abs(value))
+    assert lower - CONIC <= value <= upper + CONIC
 
 
-@pytest.mark.parametrize("kind", ["margin", "hinge", "zero-one"])
-@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 @pytest.mark.parametrize("order", [1, 2, math.inf])
+@pytest.mark.parametrize(
+    ("kind", "norm"),
+    [
+        *(("margin", norm) for norm in ("l1", "linf")),
+        *(("hinge", norm) for norm in ("l1", "linf")),
+        *(("zero-one", norm) for norm in ("l1", "l2", "linf")),
+    ],
+)
 def test_simplices_are_the_integer_program(kind, norm, order):
     question = random_question([2, 3, 2], seed=16, count=2, loss=kind, norm=norm, order=order)
-    if norm == "l2" and math.isinf(order):  # a ball bounded by tangents: no part of `milp`
-        question = replace(question, loss="zero-one")
     found, expected = simplex_value(question, 0.3), worst_case_value(question, 0.3)
     assert found[0] <= expected[1] + CONIC
     assert expected[0] <= found[1] + CONIC

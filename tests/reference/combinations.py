@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +64,7 @@ def problem_of(cell: Combination) -> tuple[Question, float]:
     K = int(rng.integers(3 if cell.loss in RATIOS else 2, 5))
     widths = [n, 3, K] if rng.random() < 0.7 else [n, 2, 2, K]
     weights = [
-        1.5 * rng.normal(size=(out, into)) / math.sqrt(into)
-        for into, out in zip(widths[:-1], widths[1:], strict=True)
+        1.5 * rng.normal(size=(out, into)) / math.sqrt(into) for into, out in pairwise(widths)
     ]
     points = rng.uniform(-1.0, 1.0, size=(int(rng.integers(2, 4)), n))
     mu = rng.uniform(0.5, 1.5, size=len(points))

@@ -1,57 +1,32 @@
 """Any loss, order, support and label cost on a line, by growth functions; all norms are one there.
 
-Between kinks the logits are affine and keep their order, so a loss is affine, convex (cross-entropy)
-or a ratio of affine functions.  A short piece ``t in [t0, t1]`` of such a function, seen from a
-sample, is a curve ``(t^p, loss)`` under a line: the chord in t, raised by ``|loss''| (t1 - t0)^2 / 8``
-where a ratio is concave, with ``t <= `` its tangent at the middle cost.  Concave majorants of ends
-(inner) and of line ends (outer) are merged; pieces whose line matters are halved until both values
-agree.  No cells, no duality and no program is involved.
+Between kinks the logits are affine and keep their order, so a loss is affine, convex
+(cross-entropy) or a ratio of affine functions.  A short piece ``t in [t0, t1]`` of such a function,
+seen from a sample, is a curve ``(t^p, loss)`` under a line: the chord in t (of a ratio, raised by
+``|loss''| (t1 - t0)^2 / 8``), with ``t`` replaced by its tangent at the middle cost.  Concave
+majorants of ends (inner) and of line ends (outer) are merged; pieces whose line matters are halved
+until both values agree.  No cells, no duality and no program is involved.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from reference.envelope import Hull, concave_majorant, merged
+from reference.line import FAR, Stretch, formula, ratio_on, stretches
 from reference.question import (
     RATIOS,
     Array,
     Question,
-    forward,
     loss,
-    loss_of_logits,
     nominal,
-    preactivations,
     transport_budget,
 )
 
 GAP = 1e-9
 PIECES = 64
 ROUNDS = 60
-FAR = 1e8
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Between two neighbouring kinks: ``z = slope x + offset``, (K,) each; ends may be infinite."""
-
-    low: float
-    high: float
-    slope: Array
-    offset: Array
-
-    def logits(self, x: Array) -> Array:
-        """Logits at positions (m,), (m, K)."""
-        return np.outer(x, self.slope) + self.offset
-
-    @property
-    def inside(self) -> float:
-        """A point inside."""
-        if math.isinf(self.low):
-            return min(self.high, FAR) - 1.0
-        return self.low + 1.0 if math.isinf(self.high) else (self.low + self.high) / 2
 
 
 @dataclass(slots=True)
@@ -107,99 +82,7 @@ def _hulls(count: int, clean: Array, points: list[tuple[int, Hull]]) -> list[Hul
     return hulls
 
 
-# --- the line ------------------------------------------------------------------------------------
-
-
-def stretches(question: Question) -> list[Stretch]:
-    """The support cut at every kink of a neuron and every crossing of two logits (+ 1)."""
-    low, high = _ends(question)
-    ends = [end for end in (low, high) if math.isfinite(end)]
-    kinks = np.unique([*ends, *question.points[:, 0]])
-    for layer in range(len(question.weights)):
-        kinks = _with_zeros(kinks, _columns(question, layer), low, high)
-    bounds = np.unique(np.concatenate([kinks[(kinks > low) & (kinks < high)], [low, high]]))
-    line = []
-    for left, right in zip(bounds[:-1], bounds[1:], strict=True):
-        a, b = _two_points(left, right)
-        z = forward(question, np.array([[a], [b]]))
-        slope = (z[1] - z[0]) / (b - a)
-        line.append(Stretch(float(left), float(right), slope, z[0] - slope * a))
-    return line
-
-
-def _ends(question: Question) -> tuple[float, float]:
-    low, high = float(question.lower[0]), float(question.upper[0])
-    for (a,), b in zip(question.A, question.b, strict=True):
-        if a > 0:
-            high = min(high, b / a)
-        elif a < 0:
-            low = max(low, b / a)
-    return low, high
-
-
-def _columns(question: Question, layer: int) -> Callable[[Array], Array]:
-    """Functions whose zeros are kinks: neurons of a layer; of the last, differences of logits."""
-
-    def columns(x: Array) -> Array:
-        z = preactivations(question, x[:, None])[layer]
-        if layer < len(question.weights) - 1:
-            return z
-        differences = (z[:, :, None] - z[:, None, :]).reshape(len(x), -1)
-        return np.hstack([differences, differences + 1.0])
-
-    return columns
-
-
-def _with_zeros(
-    kinks: Array, functions: Callable[[Array], Array], low: float, high: float
-) -> Array:
-    bounds = np.unique(np.concatenate([kinks, [low, high]]))
-    found = [kinks]
-    for left, right in zip(bounds[:-1], bounds[1:], strict=True):
-        a, b = _two_points(left, right)
-        values = functions(np.array([a, b]))
-        slopes = (values[1] - values[0]) / (b - a)
-        rising = np.abs(slopes) > 1e-9  # a zero beyond FAR is a constant with a rounded slope
-        zeros = a - values[0][rising] / slopes[rising]
-        found.append(zeros[(zeros > left) & (zeros < right) & (np.abs(zeros) < FAR)])
-    return np.unique(np.concatenate(found))
-
-
-def _two_points(left: float, right: float) -> tuple[float, float]:
-    """Two points inside, not too close, for the affine function between."""
-    if math.isinf(left) and math.isinf(right):
-        return -1.0, 1.0
-    if math.isinf(left):
-        return right - 2.0, right - 1.0
-    if math.isinf(right):
-        return left + 1.0, left + 2.0
-    return left + 0.25 * (right - left), left + 0.75 * (right - left)
-
-
-# --- one stretch ---------------------------------------------------------------------------------
-
-
-def formula(question: Question, stretch: Stretch, label: int, x: Array) -> Array:
-    """The loss by the formula of the stretch, also at and beyond its ends."""
-    z = stretch.logits(x)
-    if question.loss == "zero-one":
-        inside = stretch.logits(np.array([stretch.inside]))
-        return np.full(len(x), loss_of_logits("zero-one", inside, np.array([label]))[0])
-    if question.loss in RATIOS:
-        N, D = _ratio(question, stretch, label)
-        top, under = z @ N, z @ D
-        limit = np.where(top > 1e-9, np.inf, 1.0)
-        ratio = np.where(under > 1e-11, top / np.where(under > 1e-11, under, 1.0), limit)
-        return np.minimum(ratio, 1.0) if question.loss == "truncated-dlr" else ratio
-    return loss_of_logits(question.loss, z, np.full(len(x), label))
-
-
-def _ratio(question: Question, stretch: Stretch, label: int) -> tuple[Array, Array]:
-    """Coefficients of numerator and denominator on the logits, by their order inside."""
-    unit = np.eye(question.classes)
-    order = np.argsort(-stretch.logits(np.array([stretch.inside]))[0], kind="stable")
-    best = order[0] if order[0] != label else order[1]
-    return unit[best] - unit[label], unit[order[0]] - unit[order[2]]
+# --- one curve ----------------------------------------------------------------------------------
 
 
 class Curve:
@@ -295,7 +178,7 @@ class Curve:
             return bulge
         for k, stretch in enumerate(self.line):
             here = pieces.stretch == k
-            N, D = _ratio(self.question, stretch, self.label)
+            N, D = ratio_on(self.question, stretch, self.label)
             z = stretch.logits(np.array([stretch.inside]))[0]
             if self.question.loss == "truncated-dlr" and z @ N >= z @ D:
                 continue  # constant, 1
@@ -323,7 +206,7 @@ class Curve:
             return np.zeros(0), np.zeros(0)
         found = []
         for stretch, _ in self._outer_stretches():
-            N, D = _ratio(self.question, stretch, self.label)
+            N, D = ratio_on(self.question, stretch, self.label)
             if abs(D @ stretch.slope) > 1e-9:
                 found.append(float(N @ stretch.slope) / float(D @ stretch.slope))
         if self.question.loss == "truncated-dlr":
@@ -335,7 +218,7 @@ class Curve:
         p, slopes = self.question.order, [0.0]
         for stretch, sign in self._outer_stretches():
             if self.question.loss in RATIOS:
-                N, D = _ratio(self.question, stretch, self.label)
+                N, D = ratio_on(self.question, stretch, self.label)
                 constant = abs(D @ stretch.slope) <= 1e-9
                 spread = float(stretch.logits(np.array([stretch.inside]))[0] @ D)
                 slopes.append(sign * float(N @ stretch.slope) / spread if constant else 0.0)

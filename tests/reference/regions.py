@@ -5,11 +5,11 @@ On a cell the logits are affine, ``z = J x + c``, and for each label
 - margin, hinge and cross-entropy are convex functions of ``z``: the whole cell is one region;
 - zero-one is 0 on the cell and 1 on ``{z_j >= z_y}`` for each ``j``;
 - dlr is ``N / D`` with affine ``N`` and ``D`` once the order of the logits is fixed:
-  ``D = z_(1) - z_(3)``, and ``N = z_(2) - z_(1)``, ``z_(1) - z_(2)``, ``D`` or ``z_(1) - z_y`` where
-  the label stands first, second, third or lower.  The truncated one is 1 from the third place on.
+  ``D = z_(1) - z_(3)``, and ``N = z_(2) - z_(1)``, ``z_(1) - z_(2)``, ``D`` or ``z_(1) - z_y``
+  where the label stands first, second, third or lower; truncated, it is 1 from the third place on.
 
-An unbounded support is cut into orthants, so that every region has a corner, and then clipped to the
-box ``|x_k| <= frame``.  What lies beyond is bounded by a `Tail`, ``loss <= C + S t``.
+An unbounded support is cut into orthants, so that every region has a corner, and then clipped to
+the box ``|x_k| <= frame``.  What lies beyond is bounded by a `Tail`, ``loss <= C + S t``.
 """
 
 import math
@@ -20,63 +20,12 @@ from itertools import permutations, product
 import numpy as np
 
 from reference.cells import ReferenceCell, reference_cells
-from reference.question import DUAL_ORDER, RATIOS, Array, Question, distance, loss_of_logits
+from reference.polygons import Polygon, frame_polygon, on_frame
+from reference.question import RATIOS, Array, Question, distance, loss_of_logits
 
 Affine = tuple[Array, float]
 
-AREA = 1e-14
-RING = 4.0
 TIE = 1e-10  # denominators below (relative to the logits) count as zero: corners are rounded
-
-
-@dataclass(frozen=True, slots=True)
-class Polygon:
-    """Corners (k, n) in order around it; edge k, ``g . x = h``, leads from corner k to the next.
-
-    `edges` (k, n + 1) hold ``(g, h)``: every corner is computed from its two lines, whatever far
-    corners were cut off.  In one dimension an interval: two corners, edges unused.
-    """
-
-    corners: Array
-    edges: Array
-
-    def part(self, row: Array, side: float) -> "Polygon":
-        """The part where ``row . x <= side``; no corners if nothing is left."""
-        excess = self.corners @ row - side
-        if not len(excess) or excess.max() <= 0:
-            return self
-        if excess.min() >= 0:
-            return Polygon(self.corners[:0], self.edges[:0])
-        new = np.append(row, side)
-        if len(row) == 1:
-            kept = np.where(excess[:, None] > 0, side / row, self.corners)
-            return Polygon(kept, self.edges)
-        corners, edges = [], []
-        for k, value in enumerate(excess):
-            following = excess[(k + 1) % len(excess)]
-            if value <= 0:
-                corners.append(self.corners[k])
-                edges.append(new if value == 0 < following else self.edges[k])
-            if value < 0 < following or following < 0 < value:
-                corners.append(_meeting(self.edges[k], new))
-                edges.append(new if value < 0 else self.edges[k])
-        return Polygon(np.array(corners), np.array(edges))
-
-    def clipped(self, G: Array, h: Array) -> "Polygon":
-        """The part where ``G x <= h``, row by row (Sutherland, Hodgman)."""
-        result = self
-        for row, side in zip(G, h, strict=True):
-            result = result.part(row, float(side))
-        return result
-
-    @property
-    def is_solid(self) -> bool:
-        """Whether it has an interior beyond rounding."""
-        n = self.corners.shape[1]
-        if len(self.corners) <= n:
-            return False
-        size = max(1.0, float(np.abs(self.corners).max()))
-        return bool(_volume(self.corners) > AREA * size**n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +82,7 @@ def _orthants(
 ) -> Iterator[tuple[tuple[Array, Array], Polygon]]:
     """Rows and corners of a cell, or of its parts in each orthant if the support is unbounded."""
     n = question.dimension
-    whole = _frame(n, frame)
+    whole = frame_polygon(n, frame)
     polygon = whole.clipped(cell.G, cell.h)
     if not on_frame(polygon.corners, frame).any():
         yield (cell.G, cell.h), polygon
@@ -199,74 +148,6 @@ def _ratio(
     return difference(*top), difference(first, third)
 
 
-# --- polygons ------------------------------------------------------------------------------------
-
-
-def _frame(n: int, size: float) -> Polygon:
-    if n == 1:
-        return Polygon(np.array([[-size], [size]]), np.zeros((2, 2)))
-    if n == 2:
-        corners = size * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-        sides = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-        return Polygon(corners, np.hstack([sides, np.full((4, 1), size)]))
-    raise NotImplementedError("one or two dimensions only")
-
-
-def on_frame(corners: Array, frame: float) -> Array:
-    """Which corners come from the frame, (k,)."""
-    outside: Array = np.abs(corners).max(axis=1, initial=0.0) >= frame * (1 - 1e-9)
-    return outside
-
-
-def _meeting(left: Array, right: Array) -> Array:
-    """Where two lines ``(g, h)`` meet."""
-    (a, b, e), (c, d, f) = left, right
-    return np.array([e * d - b * f, a * f - e * c]) / (a * d - b * c)
-
-
-def _volume(corners: Array) -> float:
-    if corners.shape[1] == 1:
-        return float(np.ptp(corners))
-    x, y = (corners - corners[0]).T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-
-
-def simplices(corners: Array, centre: Array) -> Array:
-    """The polygon as triangles from the corner nearest to `centre`, (m, 3, 2); or (1, 2, 1)."""
-    if corners.shape[1] == 1:
-        return np.sort(corners, axis=0)[None]
-    turned = np.roll(corners, -int(np.abs(corners - centre).max(axis=1).argmin()), axis=0)
-    return np.array([[turned[0], turned[k], turned[k + 1]] for k in range(1, len(turned) - 1)])
-
-
-def sectors(norm: str, point: Array, reach: float = math.inf) -> list[tuple[Array, Array]]:
-    """Rows of the parts around a point on each of which an l1 or linf distance is affine.
-
-    A finite `reach` cuts them into rings as well, each four times as far away as the last: no part
-    is much longer than it is far away, which curved costs need.
-    """
-    n = len(point)
-    if n == 1:
-        signs = [np.array([[1.0]]), np.array([[-1.0]])]
-    else:
-        axes = np.eye(2) if norm == "l1" else np.array([[1.0, 1.0], [1.0, -1.0]])
-        signs = [np.array(pair)[:, None] * axes for pair in product((1.0, -1.0), repeat=2)]
-    cones = [(rows, rows @ point) for rows in signs]
-    if not RING < reach < math.inf:
-        return cones
-    return [ring for cone in cones for ring in _rings(cone, point, reach)]
-
-
-def _rings(cone: tuple[Array, Array], point: Array, reach: float) -> Iterator[tuple[Array, Array]]:
-    rows, sides = cone
-    axis = rows.sum(axis=0) / len(rows)  # rows . x <= 0: the cone opens against its axis
-    near, far = 0.0, RING
-    while near < reach:
-        G = np.vstack([rows, axis, -axis])
-        yield G, np.concatenate([sides, [axis @ point - near, far - axis @ point]])
-        near, far = far, 4.0 * far
-
-
 # --- what lies beyond the frame ------------------------------------------------------------------
 
 
@@ -281,19 +162,10 @@ def region_tail(question: Question, region: Region, frame: float, centre: Array)
     away = distance(question.norm, corners, centre)
     if region.ratio is not None:
         return _ratio_tail(question, region.ratio, corners, rays, away)
-    offset, slope = -math.inf, 0.0
-    for j in range(question.classes):
-        if j == region.label:
-            continue
-        a = region.J[j] - region.J[region.label]
-        b = float(region.c[j] - region.c[region.label])
-        steep = _steepest(question, G, rays, a)
-        offset = max(offset, float((corners @ a + b + steep * away).max()))
-        slope = max(slope, steep)
-    if question.loss == "hinge":
-        offset = max(0.0, offset + 1.0)
-    if question.loss == "cross-entropy":
-        offset = max(0.0, offset) + math.log(question.classes)
+    # convex: along a ray it rises at most as fast as far out, and between corners it is below them
+    slopes = region.J - region.J[region.label]
+    slope = max(_steepest(question, G, rays, a) for a in slopes)
+    offset = float((region_loss(question, region, corners) + slope * away).max())
     return Tail(offset, slope)
 
 
@@ -310,7 +182,7 @@ def _ratio_tail(
     """
     (gN, bN), (gD, bD) = ratio
     N, D = corners @ gN + bN, corners @ gD + bD
-    if np.any((D <= TIE) & (N > math.sqrt(TIE))):
+    if np.any((D <= TIE) & (math.sqrt(TIE) < N)):
         return Tail(math.inf, 0.0)
     N, D = N[D > TIE], D[D > TIE]
     offset, slope = float((N / D).max(initial=-math.inf)), 0.0
@@ -345,12 +217,6 @@ def _steepest(question: Question, G: Array, rays: Sequence[Array], a: Array) -> 
     inside = [u for u in ball if _recedes(G, u) and u.any()]
     slopes = [float(a @ u) / float(distance(norm, u, 0.0)) for u in [*rays, *inside]]
     return max([0.0, *slopes])
-
-
-def steepness(question: Question, region: Region) -> float:
-    """Largest dual norm of a slope of a convex region."""
-    slopes = region.J - region.J[region.label]
-    return float(np.linalg.norm(slopes, ord=DUAL_ORDER[question.norm], axis=1).max())
 
 
 def region_loss(question: Question, region: Region, points: Array) -> Array:

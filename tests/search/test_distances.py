@@ -26,28 +26,37 @@ def correct(problem):
     return np.flatnonzero(margins(logits, problem.labels) < -1e-6)
 
 
+def pairs(norm):
+    """Problems with the brackets of the search and of the cells."""
+    for seed in range(14):
+        problem = random_problem(seed, norm=norm, samples=12).replace(loss=ZeroOne())
+        index = correct(problem)
+        if len(index):
+            found = search_distances(problem).distances(index)
+            cells = enumerate_cells(problem.network, problem.support)
+            yield problem, index, found, CellOracle(problem, cells, Limits()).distances(index)
+
+
 @pytest.mark.parametrize("norm", ["l1", "linf", "l2"])
 def test_brackets_hold_what_the_cells_find(norm):
     reached = 0
-    for seed in range(14):
-        problem = random_problem(seed, norm=norm).replace(loss=ZeroOne())
-        index = correct(problem)
-        if len(index) == 0:
-            continue
-        found = search_distances(problem).distances(index)
-        cells = enumerate_cells(problem.network, problem.support)
-        exact = CellOracle(problem, cells, Limits()).distances(index)
+    for problem, index, found, exact in pairs(norm):
         finite = np.isfinite(exact.upper)
-        assert (np.isfinite(found.upper) == finite).all(), seed
-        assert np.isinf(found.lower[~finite]).all(), seed
+        assert (np.isfinite(found.upper) == finite).all()
+        assert np.isinf(found.lower[~finite]).all()
+        assert overclaimed(found, exact) <= 1e-12
         low, high = exact.lower[finite], exact.upper[finite]
-        slack = 1e-8 * (1.0 + high)
-        assert (found.lower[finite] <= high + 1e-12).all(), seed
-        assert (found.upper[finite] >= low - 1e-12).all(), seed
-        assert (found.upper[finite] - found.lower[finite] <= slack).all(), seed
-        reached += int(finite.sum())
+        assert (found.upper[finite] >= low - 1e-12).all()
+        assert (found.upper[finite] - found.lower[finite] <= 1e-8 * (1.0 + high)).all()
         check_witnesses(problem, index[finite], found, finite)
+        reached += int(finite.sum())
     assert reached >= 10
+
+
+def overclaimed(found, exact):
+    """How far a lower bound exceeds a distance that is surely no larger."""
+    finite = np.isfinite(exact.upper)
+    return float((found.lower[finite] - exact.upper[finite]).max(initial=0.0))
 
 
 def check_witnesses(problem, index, found, finite):
@@ -103,5 +112,4 @@ def test_a_bound_that_is_too_small_is_noticed(monkeypatch):
     monkeypatch.setattr(module, "FIRST_RADII", np.array([1.0]))
     monkeypatch.setattr(module, "CLOSER", (0.999,))
     monkeypatch.setattr(module.LabelDistances, "_shortened", lambda _, __, points: points)
-    with pytest.raises(AssertionError):
-        test_brackets_hold_what_the_cells_find("linf")
+    assert max(overclaimed(found, exact) for _, _, found, exact in pairs("linf")) > 1e-3

@@ -4,7 +4,8 @@ r"""Mixed-integer linear programs.
 
 Nothing here is a proof. HiGHS keeps rows and integrality to 1e-6 only, and its tree leaves out
 branches that promise less than that over the incumbent; the bound that it reports is its word. So
-an answer is checked against the data and what else is known, and asked again where it fails.
+the objective is scaled up, bounds are moved out by what is left of that millionth, and an answer is
+checked against the data and what else is known, and asked again where it fails.
 """
 
 import copy
@@ -40,7 +41,7 @@ OUTWARD: Final = 1e-9
 class Setting(NamedTuple):
     """Options of HiGHS, and a factor of all rows, by which they are kept more closely."""
 
-    options: dict[str, str | int]
+    options: dict[str, str | float]
     scale: float = 1.0
 
 
@@ -52,10 +53,13 @@ PLAIN: Final = (
 )
 """What is tried in turn until an answer is consistent."""
 
-SHARPER: Final = (Setting({}, STRICT), Setting({"presolve": "off"}, STRICT))
+SHARPER: Final = (
+    Setting({"mip_feasibility_tolerance": 1e-9}, STRICT),
+    Setting({"mip_feasibility_tolerance": 1e-9, "presolve": "off"}, STRICT),
+)
 """The same for a second opinion, where a first answer is right but for tolerances.
 
-Tight tolerances make HiGHS lose branches, so these answers are never the only ones.
+Tight tolerances have made HiGHS lose branches, so these answers are never the only ones.
 """
 
 _STATUS: Final = {

@@ -149,7 +149,12 @@ def _start(active: ActiveSet, room: Floats, target: Floats) -> Floats:
     return active.inverse @ target
 
 
-def _enter(active: ActiveSet, row: int, y: Floats, violation: Any) -> Floats | Infeasible:
+def _enter(
+    active: ActiveSet,
+    row: int,
+    y: Floats,
+    violation: Any,  # noqa: ANN401  (float or Fraction)
+) -> Floats | Infeasible:
     """Make a violated row active, at the price of others; return the new multipliers."""
     normal = active.matrix[row]
     size = 0 if active.exact else DEPENDENT * float(normal @ normal)

@@ -1,4 +1,4 @@
-r"""The engine that trusts to luck: one big-M integer program for each sample and target class.
+r"""The slow, independent engine: a big-M integer program for each sample and target class.
 
 .. math:: \varphi_{i,j}(\lambda) = \max\; c_j\cdot z(x) + d_j - \lambda t^p,\qquad
           d_{i,j} = \min\; t \ \text{ s.t. }\ c_j\cdot z(x) + d_j\ge 0
@@ -6,14 +6,13 @@ r"""The engine that trusts to luck: one big-M integer program for each sample an
 
 with ``c_j · z + d_j`` the affine functions of the logits whose maximum is the loss. No cells, no
 enumeration, no shared duals: what it has in common with the other engines is the question and, for
-the point that it offers, the linear program of the cell in which the solver's point lies. For
-``p > 1`` the price ``t^p`` is a maximum of tangents, added until the program is tight.
+the points that it offers, the linear program of the cell in which the solver's point lies.
 
 The upper bounds are HiGHS' word, moved out by what its tree may leave out (see
-:mod:`wdaverify.convex.mixed`): rows and integrality hold to 1e-6 only and no multipliers prove a
-tree. So this engine is a second opinion, slow and independent, and no certificate. What contradicts
-a known point, or its own residuals, is asked again with other settings; the lower bounds are losses
-of points, evaluated in float64.
+:mod:`wdaverify.convex.mixed`): rows and integrality hold to 1e-6 only, times multipliers that
+nobody knows, and nothing proves a tree. So this engine is a second opinion and no certificate. What
+contradicts a known point, or its own residuals, is asked again with other settings; the lower
+bounds are losses of points, evaluated in float64.
 """
 
 from dataclasses import replace

@@ -124,6 +124,10 @@ class Majorants(ABC):
     def loss(self, part: Part, point: Floats) -> float:
         """Return the loss at a point by the formula that holds on the part."""
 
+    def fragile(self, part: Part, point: Floats) -> bool:  # noqa: ARG002
+        """Whether float64 evaluates the loss at a point of a part by accident."""
+        return False
+
     @abstractmethod
     def planed(self, part: Part, at: Floats) -> Part:
         """Return the part with the majorant that is lowest at some place of its box."""

@@ -17,17 +17,15 @@ of the edge. An edge for each step: the search is finite.
 """
 
 import math
-from fractions import Fraction
-from typing import NamedTuple, Protocol, final
+from typing import NamedTuple
 
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.convex.exact import exact_maximum
-from wdaverify.convex.highs import Answer, LinearProgram, Status
+from wdaverify.convex.highs import LinearProgram, Status
+from wdaverify.exact.forms import Form, Largest, Limits, Plain, Sum, polished, solve_exactly
 from wdaverify.exact.question import Price, Proposal, Question, power_of_two
 from wdaverify.norms import GroundNorm, LInf
-from wdaverify.rational import rationals
 
 __all__ = ["PolyhedralSolver"]
 
@@ -37,105 +35,11 @@ EDGES = 100
 TIGHT = 1e-13
 """Relative distance from a chord that is rounding."""
 
-PRESENT = 1e-13
-"""Size, in unit scale, from which on a number is not rounding."""
-
 FINE = 1e-10
 """Tolerance of the solver, in unit scale."""
 
 HIGHEST = 1e200
 """Largest multiplier of the length."""
-
-
-class _Limits(NamedTuple):
-    """Bounds of columns and rows."""
-
-    lower: Floats
-    upper: Floats
-    rows: Floats
-
-
-class _Form(Protocol):
-    """How a question is written as a linear program."""
-
-    matrix: Floats
-    columns: int
-
-    def limits(self, question: Question, reach: float) -> _Limits: ...
-
-    def costs(self, gradient: Floats, sigma: float) -> Floats: ...
-
-    def read(self, answer: Answer, question: Question, reach: float) -> Proposal: ...
-
-
-@final
-class _Plain:
-    """No price: ``u`` alone; the l∞ ball, if there is one, is a box."""
-
-    def __init__(self, matrix: Floats) -> None:
-        self.matrix, self.columns = matrix, matrix.shape[1]
-
-    def limits(self, question: Question, reach: float) -> _Limits:
-        lower, upper = np.maximum(question.lower, -reach), np.minimum(question.upper, reach)
-        return _Limits(lower, np.maximum(lower, upper), question.room)
-
-    def costs(self, gradient: Floats, _: float) -> Floats:
-        return gradient
-
-    def read(self, answer: Answer, question: Question, reach: float) -> Proposal:
-        r = answer.reduced
-        tighter = np.where(r > 0, question.upper <= reach, question.lower >= -reach)
-        return Proposal(answer.point, answer.multipliers, np.where(tighter, r, 0.0))
-
-
-@final
-class _Sum:
-    """l1: ``u = u⁺ − u⁻`` and ``‖u‖ = Σ u⁺ + u⁻``."""
-
-    def __init__(self, matrix: Floats) -> None:
-        self.n = matrix.shape[1]
-        self.columns = 2 * self.n
-        self.matrix = np.concatenate([np.hstack([matrix, -matrix]), np.ones((1, self.columns))])
-
-    def limits(self, question: Question, reach: float) -> _Limits:
-        both = np.concatenate([question.lower, -question.upper])
-        ends = np.concatenate([question.upper, -question.lower])
-        zero = np.zeros_like(ends) if ends.dtype == float else rationals(np.zeros(len(ends)))
-        room = np.append(question.room, reach)
-        return _Limits(np.maximum(both, zero), np.maximum(ends, zero), room)
-
-    def costs(self, gradient: Floats, sigma: float) -> Floats:
-        return np.concatenate([gradient - sigma, -gradient - sigma])
-
-    def read(self, answer: Answer, question: Question, reach: float) -> Proposal:  # noqa: ARG002
-        plus, minus = answer.reduced[: self.n], answer.reduced[self.n :]
-        low, high = question.lower, question.upper
-        at_upper = np.maximum(plus, 0.0) * (high >= 0) - np.minimum(minus, 0.0) * (high < 0)
-        at_lower = np.minimum(plus, 0.0) * (low > 0) - np.maximum(minus, 0.0) * (low <= 0)
-        step = answer.point[: self.n] - answer.point[self.n :]
-        return Proposal(step, answer.multipliers[:-1], at_upper + at_lower)
-
-
-@final
-class _Largest:
-    """l∞: ``−t <= u_k <= t``."""
-
-    def __init__(self, matrix: Floats) -> None:
-        m, self.n = matrix.shape
-        self.columns = self.n + 1
-        one, eye = np.ones((self.n, 1)), np.eye(self.n)
-        self.matrix = np.block([[matrix, np.zeros((m, 1))], [eye, -one], [-eye, -one]])
-
-    def limits(self, question: Question, reach: float) -> _Limits:
-        room = np.concatenate([question.room, np.zeros(2 * self.n)])
-        return _Limits(np.append(question.lower, 0.0), np.append(question.upper, reach), room)
-
-    def costs(self, gradient: Floats, sigma: float) -> Floats:
-        return np.append(gradient, -sigma)
-
-    def read(self, answer: Answer, question: Question, reach: float) -> Proposal:  # noqa: ARG002
-        rows = len(question.room)
-        return Proposal(answer.point[: self.n], answer.multipliers[:rows], answer.reduced[: self.n])
 
 
 class _Vertex(NamedTuple):
@@ -169,8 +73,8 @@ class PolyhedralSolver:
 
     def __init__(self, matrix: Floats, norm: GroundNorm) -> None:
         self.norm, self._matrix = norm, matrix
-        self._programs: dict[bool, tuple[_Form, LinearProgram]] = {}
-        self._posed: tuple[Question | None, tuple[LinearProgram, float] | None, _Limits | None] = (
+        self._programs: dict[bool, tuple[Form, LinearProgram]] = {}
+        self._posed: tuple[Question | None, tuple[LinearProgram, float] | None, Limits | None] = (
             None, None, None)  # fmt: skip
         self._sigma = math.nan
 
@@ -228,9 +132,9 @@ class PolyhedralSolver:
         costs = form.costs(a, sigma) / unit
         if rational is None:
             limits = self._pose(question, reach, form, program)
-            answer = _polished(form.matrix, costs, limits, program.maximize(costs))
+            answer = polished(form.matrix, costs, limits, program.maximize(costs))
         else:
-            answer = _exactly(form.matrix, costs, form.limits(rational, reach))
+            answer = solve_exactly(form.matrix, costs, form.limits(rational, reach))
         if answer.status is not Status.OPTIMAL or not np.all(np.isfinite(answer.point)):
             return None
         found = form.read(answer, question, reach)
@@ -238,9 +142,7 @@ class PolyhedralSolver:
         proposal = Proposal(found.step, unit * found.multipliers, unit * found.bounds)
         return _Vertex(length, float(a @ found.step), proposal)
 
-    def _pose(
-        self, question: Question, reach: float, form: _Form, program: LinearProgram
-    ) -> _Limits:
+    def _pose(self, question: Question, reach: float, form: Form, program: LinearProgram) -> Limits:
         """Hand the limits of a question to the solver, unless it has them already."""
         last, same, limits = self._posed
         if last is question and same == (program, reach):
@@ -255,10 +157,10 @@ class PolyhedralSolver:
     def _is_box(self, reach: float) -> bool:
         return math.isinf(reach) or isinstance(self.norm, LInf)
 
-    def _form(self, *, plain: bool) -> tuple[_Form, LinearProgram]:
+    def _form(self, *, plain: bool) -> tuple[Form, LinearProgram]:
         if plain not in self._programs:
-            ball = _Sum if self.norm.name == "l1" else _Largest
-            form: _Form = _Plain(self._matrix) if plain else ball(self._matrix)
+            ball = Sum if self.norm.name == "l1" else Largest
+            form: Form = Plain(self._matrix) if plain else ball(self._matrix)
             ends = np.full(form.columns, np.inf)
             program = LinearProgram(-ends, ends, tolerance=FINE)
             program.add_rows(form.matrix, np.zeros(len(form.matrix)))
@@ -289,46 +191,3 @@ def _best(left: _Vertex | None, right: _Vertex | None, price: Price) -> Floats:
 
 def _chord(left: _Vertex, right: _Vertex) -> float:
     return (right.value - left.value) / (right.length - left.length)
-
-
-def _polished(matrix: Floats, costs: Floats, limits: _Limits, answer: Answer) -> Answer:
-    """Solve the equations of the basis once more, where the solver left tolerances in them.
-
-    Rows with multipliers are tight; columns without reduced costs have none.
-    """
-    if answer.status is not Status.OPTIMAL:
-        return answer
-    active, free = answer.multipliers > PRESENT, np.abs(answer.reduced) <= PRESENT
-    basis = matrix[active][:, free]
-    missing = limits.rows[active] - matrix[active] @ answer.point
-    unpaid = costs[free] - answer.multipliers[active] @ basis
-    if max(np.abs(missing).max(initial=0.0), np.abs(unpaid).max(initial=0.0)) <= PRESENT:
-        return answer
-    point, eta = answer.point.copy(), answer.multipliers.copy()
-    point[free] += np.linalg.lstsq(basis, missing)[0]
-    eta[active] += np.linalg.lstsq(basis.T, unpaid)[0]
-    reduced = np.where(free, 0.0, costs - eta @ matrix)
-    return Answer(answer.status, point, eta, reduced)
-
-
-def _exactly(matrix: Floats, costs: Floats, limits: _Limits) -> Answer:
-    """Solve over the rationals (the data as float64)."""
-    upper = np.array([v < math.inf for v in limits.upper])
-    lower = np.array([v > -math.inf for v in limits.lower])
-    used = np.array([v < math.inf for v in limits.rows])
-    identity = rationals(np.eye(len(costs)))
-    A = np.concatenate([rationals(matrix[used]), identity[upper], -identity[lower]])
-    ends = [limits.rows[used], limits.upper[upper], -limits.lower[lower]]
-    b = np.array([Fraction(v) for v in np.concatenate(ends).tolist()] + [None], dtype=object)[:-1]
-    optimum = exact_maximum(rationals(costs), A, b)
-    if optimum is None or optimum.value is None:
-        status = Status.INFEASIBLE if optimum is None else Status.UNBOUNDED
-        return Answer(status, np.zeros(0), np.zeros(0), np.zeros(0))
-    eta = np.zeros(len(matrix))
-    found = optimum.multipliers.astype(np.float64)
-    count = int(used.sum())
-    eta[used] = found[:count]
-    reduced = np.zeros(len(costs))
-    reduced[upper] += found[count : count + int(upper.sum())]
-    reduced[lower] -= found[count + int(upper.sum()) :]
-    return Answer(Status.OPTIMAL, optimum.point.astype(np.float64), eta, reduced)

@@ -103,6 +103,7 @@ class PieceProgram:
         self._free = np.flatnonzero(self.lower < self.upper)
         sizes = np.abs(self.matrix).max(axis=1, initial=0.0).tolist()
         self._sizes = np.array([power_of_two(size) for size in sizes])
+        self._least = float(self._sizes.min(initial=1.0))
         unit = self.matrix[:, self._free] / self._sizes[:, None]
         self._linear = PolyhedralSolver(unit, norm)
         bounds = self.lower[self._free], self.upper[self._free]
@@ -134,7 +135,7 @@ class PieceProgram:
         if solution is not None:
             return self._pulled(solution, sample, reach)
         nearest = self._settle(_Asked(np.zeros(self.n), sample, Penalty(1.0), np.inf))
-        margin = DOUBT * self._units(asked).length + ROUNDING * float(np.abs(sample).max())
+        margin = DOUBT * self._pose(asked)[1].length + ROUNDING * float(np.abs(sample).max())
         if nearest is None:
             return self._nowhere
         if -nearest.bound > reach + margin:
@@ -159,8 +160,7 @@ class PieceProgram:
 
     def _attempt(self, asked: _Asked) -> Solution | None:
         """Ask the solvers, twice if need be; ``None`` unless an answer checks out."""
-        units = self._units(asked)
-        question = self._question(asked, units)
+        question, units = self._pose(asked)
         for _ in range(2):
             proposal = self._propose(question)
             if proposal is not None:
@@ -183,8 +183,8 @@ class PieceProgram:
         solution = self._attempt(asked)
         if solution is not None:
             return solution
-        units = self._units(asked)
-        question, rational = self._question(asked, units), self._rational_question(asked, units)
+        question, units = self._pose(asked)
+        rational = self._rational(question, asked, units.length)
         proposal = self._propose(question, rational)
         if proposal is not None:
             return self._read(proposal, asked, units)
@@ -201,35 +201,33 @@ class PieceProgram:
         program = PieceProgram(rows, Box(self.lower, self.upper), self.norm, slack=SLACK)
         return program._settle(asked)
 
-    def _units(self, asked: _Asked) -> _Units:
-        """Units in which gradient and multiplier, and the lengths that matter, are about 1."""
-        slope = float(self.norm.dual_length(asked.gradient))
-        if asked.penalty.order == 1:
-            slope = max(slope, asked.penalty.multiplier)
-        sizes = [self.upper - asked.sample, asked.sample - self.lower]
-        sizes.append((self.bound - self.matrix @ asked.sample) / self._sizes)
-        lengths = np.abs(np.concatenate(sizes))
-        length = float(lengths[np.isfinite(lengths)].max(initial=0.0))
-        if asked.reach > 0.0:
-            length = min(length, asked.reach) if length else asked.reach
-        return _Units(power_of_two(length), power_of_two(slope))
-
-    def _question(self, asked: _Asked, units: _Units) -> Question:
-        free, length = self._free, units.length
-        sample = asked.sample
-        return Question(
-            asked.gradient[free] / units.slope,
-            (self.bound - self.matrix @ sample) / (self._sizes * length),
-            (self.lower - sample)[free] / length,
-            (self.upper - sample)[free] / length,
-            _price(asked.penalty, units),
-            asked.reach / length,
+    def _pose(self, asked: _Asked) -> tuple[Question, _Units]:
+        """Put a question in units in which its slopes and the lengths that matter are about 1."""
+        gradient, sample, penalty, reach = asked
+        slope = float(self.norm.dual_length(gradient))
+        if penalty.order == 1:
+            slope = max(slope, penalty.multiplier)
+        room = (self.bound - self.matrix @ sample) / self._sizes
+        below, above = (self.lower - sample)[self._free], (self.upper - sample)[self._free]
+        lengths = np.abs(np.concatenate([room, below, above]))
+        length = float(lengths[lengths < np.inf].max(initial=0.0))
+        if reach > 0.0:
+            length = min(length, reach) if length else reach
+        units = _Units(power_of_two(length), power_of_two(slope))
+        length, slope = units
+        question = Question(
+            gradient[self._free] / slope,
+            room / length,
+            below / length,
+            above / length,
+            _price(penalty, units),
+            reach / length,
         )
+        return question, units
 
-    def _rational_question(self, asked: _Asked, units: _Units) -> Question:
+    def _rational(self, question: Question, asked: _Asked, length: float) -> Question:
         """Return the same question without rounding (infinite bounds stay floats)."""
-        question = self._question(asked, units)
-        sample, length = rationals(asked.sample), units.length
+        sample = rationals(asked.sample)
         room = rationals(self.bound) - rationals(self.matrix) @ sample
         sides = []
         for bounds in (self.lower, self.upper):
@@ -272,7 +270,9 @@ class PieceProgram:
     def _agrees(self, solution: Solution, asked: _Asked, units: _Units) -> bool:
         """Whether point and cut of a solution are as good as float64 allows."""
         gradient, sample, penalty, reach = asked
-        point, cut, bound, _ = solution
+        point, cut, bound, gap = solution
+        if gap <= DOUBT * units.length * min(1.0, units.slope, self._least):
+            return True
         distance = float(self.norm.length(point - sample))
         price = float(penalty.of(distance))
         slope, far = float(np.abs(gradient).sum()), float(np.abs(sample).max(initial=0.0))

@@ -44,6 +44,10 @@ NEAR_TIE = 1e-7
 """A denominator below this is not divided by."""
 
 
+FRAGILE = 1e-9
+"""Closer to a tie of three logits than this (relative), float64 evaluations are accidents."""
+
+
 class _Branch(NamedTuple):
     """An order of the logits: ``z_j <= z_k`` for each pair, and the ratio it leads to.
 
@@ -104,13 +108,18 @@ class RatioMajorants(Majorants):
             return float(part.upper[0])
         return float(self.coordinates(part, point)[0])
 
+    def fragile(self, part: Part, point: Floats) -> bool:  # noqa: D102
+        z = self.maps.matrices[part.cell] @ point + self.maps.offsets[part.cell]
+        top = np.sort(z)[-3:]
+        return bool(top[2] - top[0] <= FRAGILE * max(1.0, float(np.abs(z).max())))
+
     def planed(self, part: Part, at: Floats) -> Part:  # noqa: D102
         (q0, d0), (q1, d1) = part.lower, part.upper
         q, d = np.clip(at, part.lower, part.upper)
         offers = [(q1, 0.0, 0.0, q1)]  # value at the place, weights of N and D, constant
         if NEAR_TIE < d0 and d1 < np.inf:
             offers.append((q0 + (q - q0) * d / d0, 1.0 / d0, -q0 / d0, q0))
-        if 0 < d1 < np.inf and q1 < np.inf:
+        if NEAR_TIE < d1 < np.inf and q1 < np.inf:
             offers.append((q1 + (q - q1) * d / d1, 1.0 / d1, -q1 / d1, q1))
         _, of_numerator, of_denominator, constant = min(offers)
         branch = self.branches[part.kind]
@@ -153,7 +162,7 @@ class RatioMajorants(Majorants):
     def _place(self, part: Part, at: Floats) -> tuple[int, float] | None:
         """Return the axis to split and where."""
         (q0, d0), (q1, d1) = part.lower, part.upper
-        if self.branches[part.kind].numerator is None or at[1] <= 0:
+        if self.branches[part.kind].numerator is None or at[1] <= NEAR_TIE:
             return None
         if q1 == np.inf:  # the denominator is not bounded away from 0
             return 1, float(at[1]) / 2.0

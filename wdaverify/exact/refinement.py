@@ -7,13 +7,16 @@ cut of its ancestors.
 
 import numpy as np
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Floats, Integers
 from wdaverify.exact.cuts import Cut, CutPool
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
 from wdaverify.norms import GroundNorm
 
 __all__ = ["CutTree"]
+
+CHUNK = 4_000_000
+"""Numbers in one block of lines."""
 
 
 class CutTree(CutPool):
@@ -51,8 +54,26 @@ class CutTree(CutPool):
         self.add(piece, Cut(gradient, offset, steepness))
 
     def bounds(self, points: Floats, penalty: Penalty, reach: Floats) -> Floats:  # noqa: D102
-        table = super().bounds(points, penalty, reach)
+        order = np.argsort(self.owners, kind="stable")
+        starts = np.searchsorted(self.owners[order], np.arange(self.size))
+        table = np.empty((len(points), self.size))
+        step = max(1, CHUNK // max(1, len(order)))
+        for k in range(0, len(points), step):
+            lines = self.lines(points[k : k + step], order, penalty, reach[k : k + step])
+            np.minimum.reduceat(lines, starts, axis=1, out=table[k : k + step])
+        for piece, cut in self._barriers:
+            table[self.excluded(cut, points, reach), piece] = -np.inf
         for piece in np.flatnonzero(self.parents >= 0).tolist():  # parents come first
             np.minimum(table[:, piece], table[:, self.parents[piece]], out=table[:, piece])
         table[:, self.retired] = -np.inf
         return table
+
+    def lines(self, points: Floats, cuts: Integers, penalty: Penalty, reach: Floats) -> Floats:
+        """Evaluate some cuts on samples: ``(N, n), (C,) -> (N, C)``; linear prices in one product."""
+        if (penalty.order > 1 and penalty.multiplier > 0) or not np.isfinite(reach).all():
+            return super().lines(points, cuts, penalty, reach)
+        steepness, size = self.steepness[cuts], self._sizes[self.owners[cuts]]
+        excess = penalty.best(0.0, steepness, 1.0, size)
+        lines = np.column_stack([points, reach]) @ np.column_stack([self.gradients[cuts], excess]).T
+        lines += self.offsets[cuts]
+        return np.asarray(lines)

@@ -8,12 +8,12 @@ its point is offered to every sample of the label.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.cells.complex import CellComplex
-from wdaverify.exact.cuts import Cut
 from wdaverify.exact.majorants import Part
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
@@ -156,8 +156,10 @@ class LabelSupremum:
         point = self.finish(piece, solution.point)[None, :]
         value = self.evaluate(point)
         if self.pieces.majorants is not None:
-            expected = self.pieces.majorants.loss(self.pieces.parts[piece], solution.point)
-            if value[0] < expected - DOUBT * max(1.0, abs(expected)):
+            part = self.pieces.parts[piece]
+            expected = self.pieces.majorants.loss(part, solution.point)
+            missed = value[0] < expected - DOUBT * max(1.0, abs(expected))
+            if missed or self.pieces.majorants.fragile(part, solution.point):
                 point, value = self._pushed(piece, point, expected)
         self.witnesses.add(point, value)
         return point, float(value[0])
@@ -175,8 +177,9 @@ class LabelSupremum:
         steps = 2.0 ** np.arange(-52.0, -8.0, 2.0)[:, None]
         trials = np.concatenate([point, point + steps * (self._centres[piece] - point)])
         values = self.evaluate(trials)
-        good = np.flatnonzero(values >= expected - DOUBT * max(1.0, abs(expected)))
-        k = int(good[0]) if len(good) else int(values.argmax())
+        close = values >= expected - DOUBT * max(1.0, abs(expected))
+        good = 1 + np.flatnonzero(close[:-2] & close[1:-1] & close[2:])  # no accident of rounding
+        k = int(good[0]) if len(good) else int(values.argmin())
         return trials[k : k + 1], values[k : k + 1]
 
     def replace(self, piece: int, parts: list[Part]) -> None:
@@ -203,78 +206,93 @@ class _Search:
     ) -> None:
         self.label, self.known, self.tolerance = label, known, tolerance
         self.penalty, self.reach = question
-        self.table = label.pool.bounds(label.samples, *question)
-        self.asked = np.zeros(self.table.shape, dtype=bool)
+        self.table = _Columns(label.pool.bounds(label.samples, *question))
+        self.asked = _Columns(np.zeros(self.table.shape, dtype=bool))
+        self.open = np.arange(len(known))
 
     def upper(self) -> Floats:
         """Return the bounds so far, ``(N,)``."""
-        return np.asarray(np.maximum(self.table.max(axis=1), self.known))
+        return np.asarray(np.maximum(self.table.array.max(axis=1), self.known))
 
     def run(self) -> None:
-        """Solve until every sample is settled."""
-        rows = np.arange(len(self.table))
+        """Solve until every sample is settled; those that are stay so."""
         while True:
-            askable = np.where(self.asked, -np.inf, self.table)
+            askable = np.where(self.asked.array[self.open], -np.inf, self.table.array[self.open])
             best = askable.argmax(axis=1)
-            top = askable[rows, best]
-            open_ = np.flatnonzero(top > self.target())
-            if len(open_) == 0:
+            top = askable[np.arange(len(best)), best]
+            kept = top > self.target(self.open)
+            self.open, best = self.open[kept], best[kept]
+            if len(self.open) == 0:
                 return
-            for piece in np.unique(best[open_]).tolist():
-                self._settle(piece, open_[best[open_] == piece])
+            samples = self.open
+            for piece in np.unique(best).tolist():
+                self._settle(piece, samples[best == piece])
 
-    def target(self) -> Floats:
-        """Return what a bound may reach without being looked at again, ``(N,)``."""
-        size = np.maximum(1.0, np.abs(np.where(np.isfinite(self.known), self.known, 0.0)))
-        return np.asarray(self.known + self.tolerance * size)
+    def target(self, samples: Integers) -> Floats:
+        """Return what a bound may reach without being looked at again."""
+        known = self.known[samples]
+        size = np.maximum(1.0, np.abs(np.where(np.isfinite(known), known, 0.0)))
+        return np.asarray(known + self.tolerance * size)
 
     def _settle(self, piece: int, samples: Integers) -> None:
         """Solve for samples whose largest bound is that of one piece, the largest excess first."""
-        while len(samples):
+        while True:
             self.label.limits.check("solving sub-problems")
-            excess = self.table[samples, piece] - self.target()[samples]
-            excess[self.asked[samples, piece]] = -np.inf
+            excess = self.table.array[samples, piece] - self.target(samples)
+            excess[self.asked.array[samples, piece]] = -np.inf
             k = int(excess.argmax())
-            if not excess[k] > 0:
-                return
-            if self._ask(int(samples[k]), piece):
+            if not excess[k] > 0 or self._ask(int(samples[k]), piece):
                 return
 
     def _ask(self, i: int, piece: int) -> bool:
         """Solve one pair and learn from it; return whether the piece was replaced."""
         label = self.label
         label.counts.programs += 1
-        self.asked[i, piece] = True
+        self.asked.array[i, piece] = True
         solution = label.programs.of(label.pieces, piece).solve(
             label.pieces.gradients[piece], label.samples[i], self.penalty, float(self.reach[i])
         )
         if isinstance(solution, Unreachable):
             label.pool.exclude(piece, solution.cut)
             out = label.pool.excluded(solution.cut, label.samples, self.reach)
-            self.table[out, piece] = -np.inf
+            self.table.array[out, piece] = -np.inf
             return False
         offset = solution.cut.offset + float(label.pieces.offsets[piece])
-        self._cut(piece, solution.cut._replace(offset=offset))
-        point, value = label.offer(piece, solution)
-        offered = label.witnesses.offer(point, np.array([value]), self.penalty, self.reach)[:, 0]
-        if label.pieces.parts and label.pieces.parts[piece].lower[0] == np.inf:  # so is the loss
-            offered[i] = np.inf
-        self.known = np.maximum(self.known, offered)
-        if label.pieces.majorants is None or self.table[i, piece] <= self.target()[i]:
-            return False
-        reached = float(label.pieces.gradients[piece] @ solution.point)
-        reached += float(label.pieces.offsets[piece])
-        reached -= float(self.penalty.of(label.norm.length(solution.point - label.samples[i])))
-        if reached <= self.target()[i]:  # the excess is rounding of the program
+        label.pool.add(piece, solution.cut._replace(offset=offset))
+        self._lower(piece)
+        self._offer(i, piece, solution)
+        if label.pieces.majorants is None or not self._exceeded(i, piece, solution.point):
             return False
         return self._refine(i, piece, solution.point)
 
-    def _cut(self, piece: int, cut: Cut) -> None:
-        pool = self.label.pool
-        index = np.array([len(pool.offsets)])
-        pool.add(piece, cut)
-        lines = pool.lines(self.label.samples, index, self.penalty, self.reach)[:, 0]
-        self.table[:, piece] = np.minimum(self.table[:, piece], lines)
+    def _lower(self, piece: int) -> None:
+        """Lower the bounds of the open samples on a piece by the cut found last."""
+        index = np.array([len(self.label.pool.offsets) - 1])
+        self.table.array[self.open, piece] = np.minimum(
+            self.table.array[self.open, piece], self._lines(index)[:, 0]
+        )
+
+    def _lines(self, cuts: Integers) -> Floats:
+        points, reach = self.label.samples[self.open], self.reach[self.open]
+        return self.label.pool.lines(points, cuts, self.penalty, reach)
+
+    def _offer(self, i: int, piece: int, solution: Solution) -> None:
+        """Offer the point of a solution to the open samples."""
+        label = self.label
+        point, value = label.offer(piece, solution)
+        offered = label.witnesses.offer(
+            point, np.array([value]), self.penalty, self.reach, self.open
+        )[:, 0]
+        self.known[self.open] = np.maximum(self.known[self.open], offered)
+        if label.pieces.parts and label.pieces.parts[piece].lower[0] == np.inf:  # so is the loss
+            self.known[i] = np.inf
+
+    def _exceeded(self, i: int, piece: int, point: Floats) -> bool:
+        """Whether a bound is still too high, and the majorant at its point to blame for it."""
+        label, target = self.label, self.target(np.array([i]))[0]
+        reached = float(label.pieces.gradients[piece] @ point) + label.pieces.offsets[piece]
+        reached -= float(self.penalty.of(label.norm.length(point - label.samples[i])))
+        return bool(self.table.array[i, piece] > target and reached > target)
 
     def _refine(self, i: int, piece: int, point: Floats) -> bool:
         """Improve the majorant of a piece at a point, or split the piece there."""
@@ -285,14 +303,37 @@ class _Search:
             return False
         count = len(label.pool.offsets)
         label.replace(piece, parts)
-        index = np.arange(count, len(label.pool.offsets))
-        lines = label.pool.lines(label.samples, index, self.penalty, self.reach)
-        lines = np.minimum(lines, self.table[:, [piece]])
         if len(parts) == 1:
-            self.table[:, piece] = lines[:, 0]
-            self.asked[i, piece] = False
+            self._lower(piece)
+            self.asked.array[i, piece] = False
             return False
-        self.table[:, piece] = -np.inf
-        self.table = np.concatenate([self.table, lines], axis=1)
-        self.asked = np.concatenate([self.asked, np.zeros(lines.shape, dtype=bool)], axis=1)
+        old = self.table.array[:, piece].copy()
+        lines = np.repeat(old[:, None], len(parts), axis=1)
+        cuts = np.arange(count, len(label.pool.offsets))
+        lines[self.open] = np.minimum(lines[self.open], self._lines(cuts))
+        self.table.array[:, piece] = -np.inf
+        self.table.append(lines)
+        self.asked.append(np.zeros(lines.shape, dtype=bool))
         return True
+
+
+class _Columns:
+    """A table ``(N, P)`` that gets more columns."""
+
+    def __init__(self, table: Any) -> None:  # noqa: ANN401
+        self._room, self.shape = table, table.shape
+
+    @property
+    def array(self) -> Any:  # noqa: ANN401
+        """The table, writable."""
+        return self._room[:, : self.shape[1]]
+
+    def append(self, more: Any) -> None:  # noqa: ANN401
+        """Append columns."""
+        start, stop = self.shape[1], self.shape[1] + more.shape[1]
+        if stop > self._room.shape[1]:
+            room = np.empty((self.shape[0], 2 * stop), dtype=more.dtype)
+            room[:, :start] = self.array
+            self._room = room
+        self._room[:, start:stop] = more
+        self.shape = (self.shape[0], stop)

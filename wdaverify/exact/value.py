@@ -181,16 +181,19 @@ class ExactSolver:
         escapes = self.pricing.piecewise_linear and self.atoms.rays
         if not escapes or self.atoms.merge().allocate(radius).escape is None:
             return
-        envelopes = self.atoms.envelopes()
+        envelopes, cost = self.atoms.envelopes(), self.problem.cost
         for i in self.problem.active[np.argsort(self.problem.labels[self.problem.active])].tolist():
             self.limits.check("solving sub-problems")
             last, mass = envelopes[i], float(self.problem.probabilities[i])
             intercept = float(last.losses[-1] - last.slope * last.costs[-1])
-            tail = Tail(self.floor, intercept, 2.0 * radius / mass)
-            points = self.desk.maximisers(int(self.problem.labels[i]), i, tail)
-            self.atoms.add(points, np.full(len(points), i))
-            if len(points) and self.atoms.merge().allocate(radius).escape is None:
-                return
+            own = int(self.problem.labels[i])
+            for label in (own,) if cost.label_cost is None else self.pricing.labels:
+                price = (cost.label_cost or 0.0) * (label != own)
+                tail = Tail(self.floor, intercept + self.floor * price, 2.0 * radius / mass)
+                points = self.desk.maximisers(label, i, tail)
+                self.atoms.add(points, np.full(len(points), i), np.full(len(points), label))
+                if len(points) and self.atoms.merge().allocate(radius).escape is None:
+                    return
 
     def _order_infinity(self, radius: float) -> float:
         upper, reached = self.pricing.within(radius)

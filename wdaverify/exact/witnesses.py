@@ -15,6 +15,8 @@ __all__ = ["Witnesses"]
 CHUNK = 2_000_000
 """Numbers in one block of distances."""
 
+EVERY = slice(None)
+
 ROUNDING = 1e-12
 """Relative excess over the reach that is rounding."""
 
@@ -33,6 +35,7 @@ class Witnesses:
 
     def __init__(self, samples: Floats, values: Floats, norm: GroundNorm) -> None:
         self.samples, self.norm = samples, norm
+        self._columns = np.ascontiguousarray(samples.T)
         self._points, self._values = [samples], [values]
 
     @property
@@ -73,8 +76,27 @@ class Witnesses:
             index[better], value[better] = N + start + top[better], best[better]
         return index, value
 
-    def offer(self, points: Floats, values: Floats, penalty: Penalty, reach: Floats) -> Floats:
-        """Return value less price of some points for every sample, ``-inf`` beyond reach: ``(N, k)``."""
-        distances = self.norm.length(self.samples[:, None, :] - points)
+    def offer(
+        self,
+        points: Floats,
+        values: Floats,
+        penalty: Penalty,
+        reach: Floats,
+        samples: Integers | slice = EVERY,
+    ) -> Floats:
+        """Return value less price of some points for samples, ``-inf`` beyond reach: ``(N, k)``."""
+        distances = self._distances(samples, points)
         offered = values - penalty.of(distances)
-        return np.where(distances <= reach[:, None] * (1.0 + ROUNDING), offered, -np.inf)
+        return np.where(distances <= reach[samples, None] * (1.0 + ROUNDING), offered, -np.inf)
+
+    def _distances(self, samples: Integers | slice, points: Floats) -> Floats:
+        """Return all distances ``(N, k)``, feature by feature: a short last axis is slow."""
+        X, Y = self._columns[:, samples], points.T
+        far = np.zeros((X.shape[1], Y.shape[1]))
+        for x, y in zip(X, Y, strict=True):
+            step = np.abs(x[:, None] - y)
+            if self.norm.name == "linf":
+                np.maximum(far, step, out=far)
+            else:
+                far += step if self.norm.name == "l1" else step * step
+        return np.sqrt(far) if self.norm.name == "l2" else far

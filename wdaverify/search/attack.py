@@ -38,11 +38,9 @@ def attack(
 
 def loss_gradients(scaled: Scaled, owner: Integers, moves: Floats) -> tuple[Floats, Floats]:
     """Return the loss ``(B,)`` and its gradient ``(B, n)`` at scaled moves."""
-    z = moves @ scaled.weights[0].T + scaled.origins[owner]
-    slopes = []
+    h, slopes = moves, []
     for k, part in enumerate(scaled.layers):
-        if k:
-            z = h @ scaled.weights[k].T + scaled.biases[k]
+        z = h @ scaled.weights[k].T + (scaled.biases[k] if k else scaled.origins[owner])
         h = activate(z, scaled.slopes[part])
         slopes.append(np.where(z > 0, 1.0, scaled.slopes[part]))
     values = h @ scaled.gradients.T + scaled.offsets

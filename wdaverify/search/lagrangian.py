@@ -17,7 +17,7 @@ from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.search.rings import Price, Rings, Shell
 from wdaverify.search.scaling import Scaled, activate
 
-__all__ = ["Bound", "Pace", "Region", "ascend", "dual_bound", "first_multipliers", "score"]
+__all__ = ["Aim", "Bound", "Pace", "Region", "ascend", "dual_bound", "first_multipliers", "score"]
 
 
 NARROW = 1e-6
@@ -39,7 +39,8 @@ class Region(NamedTuple):
 
     def select(self, index: Integers | Bools) -> "Region":
         """Return some of the nodes."""
-        return Region(*(part[index] for part in self))
+        owner, piece, ring = (v[index] for v in (self.owner, self.piece, self.ring))
+        return Region(owner, piece, ring, self.lower[index], self.upper[index])
 
 
 class Bound(NamedTuple):
@@ -141,6 +142,13 @@ class Pace(NamedTuple):
     beyond: float
 
 
+class Aim(NamedTuple):
+    """Where to go, ``(B,)``, and how."""
+
+    target: Floats
+    pace: Pace
+
+
 class Ascent(NamedTuple):
     """The best multipliers found, their bounds, the last moves and a first branching score."""
 
@@ -150,29 +158,27 @@ class Ascent(NamedTuple):
     score: Floats
 
 
-def ascend(  # noqa: PLR0913
+def ascend(
     scaled: Scaled,
     rings: Rings,
     region: Region,
     nu: Floats,
     price: Price,
-    target: Floats,
-    pace: Pace,
+    aim: Aim,
 ) -> Ascent:
-    """Take Polyak steps on ``ν`` towards ``D(ν) = target (B,)``; nodes that get there drop out."""
+    """Take Polyak steps on ``ν`` towards ``D(ν) = target``; nodes that get there drop out."""
     found = Ascent(
         nu.copy(), np.full(len(nu), np.inf), np.zeros((len(nu), scaled.features)), np.zeros_like(nu)
     )
-    todo, left = np.arange(len(nu)), pace.steps
-    path = None
+    todo, left = np.arange(len(nu)), aim.pace.steps
+    path = _Path(scaled, nu, region, price)
     while len(todo):
         steps = min(left, STRIDE)
-        part = region.select(todo)
-        path = path or _Path(nu, part)
-        path.run(scaled, rings.at(part.owner, part.ring), part, price, target[todo], pace, steps)
-        path.store(found, todo, scaled)
+        part, target = region.select(todo), aim.target[todo]
+        path.run(rings.at(part.owner, part.ring), part, Aim(target, aim.pace), steps)
+        path.store(found, todo)
         left -= steps
-        going = (path.best > target[todo]) & (left > 0)
+        going = (path.best > target) & (left > 0)
         path.keep(going)
         todo = todo[going]
     return found
@@ -181,52 +187,45 @@ def ascend(  # noqa: PLR0913
 class _Path:
     """Where the ascent of some nodes stands."""
 
-    def __init__(self, nu: Floats, region: Region) -> None:
+    def __init__(self, scaled: Scaled, nu: Floats, region: Region, price: Price) -> None:
+        self.scaled, self.price = scaled, price
         self.nu, self.best_nu = nu, nu.copy()
-        self.best, self.move = np.full(len(nu), np.inf), np.zeros(0)
+        self.best = np.full(len(nu), np.inf)
+        self.move = np.zeros((len(nu), scaled.features))
         self.weight = 1.0 / np.maximum(region.upper - region.lower, NARROW) ** 2
         self.direction, self.h, self.z = (np.zeros_like(nu) for _ in range(3))
         self.alpha, self.total = np.zeros_like(nu), np.zeros((len(nu), 1))
 
-    def run(  # noqa: PLR0913
-        self,
-        scaled: Scaled,
-        shell: Shell,
-        region: Region,
-        price: Price,
-        target: Floats,
-        pace: Pace,
-        steps: int,
-    ) -> None:
-        """Take some steps; the last evaluation is without a step."""
+    def run(self, shell: Shell, region: Region, aim: Aim, steps: int) -> None:
+        """Take some steps, and look where the last one led."""
         for _ in range(steps):
-            bound = self._look(scaled, shell, region, price)
-            G = subgradient(scaled, region, bound)
-            self.direction = _deflected(self.direction, G, self.weight, pace.memory)
+            bound = self._look(shell, region)
+            G = subgradient(self.scaled, region, bound)
+            self.direction = _deflected(self.direction, G, self.weight, aim.pace.memory)
             size = np.einsum("ij,ij,ij->i", self.direction, self.direction, self.weight)
-            aim = bound.value - target + pace.beyond * np.maximum(self.best - target, 0.0)
-            length = (np.maximum(aim, 0.0) / np.maximum(size, 1e-300))[:, None]
+            beyond = aim.pace.beyond * np.maximum(self.best - aim.target, 0.0)
+            excess = np.maximum(bound.value - aim.target + beyond, 0.0)
+            length = (excess / np.maximum(size, 1e-300))[:, None]
             self.nu = self.nu - length * self.weight * self.direction
-            self.h += length * activate(bound.z, scaled.slopes)
+            self.h += length * activate(bound.z, self.scaled.slopes)
             self.z += length * bound.z
             self.total += length
-        self._look(scaled, shell, region, price)
+        self._look(shell, region)
 
-    def _look(self, scaled: Scaled, shell: Shell, region: Region, price: Price) -> Bound:
-        bound = dual_bound(scaled, shell, region, self.nu, price)
+    def _look(self, shell: Shell, region: Region) -> Bound:
+        bound = dual_bound(self.scaled, shell, region, self.nu, self.price)
         better = bound.value < self.best
         self.best = np.where(better, bound.value, self.best)
         self.best_nu[better] = self.nu[better]
-        first = self.move.ndim == 1
-        self.move = bound.move if first else np.where(better[:, None], bound.move, self.move)
+        self.move[better] = bound.move[better]
         self.alpha = bound.alpha
         return bound
 
-    def store(self, found: "Ascent", rows: Integers, scaled: Scaled) -> None:
+    def store(self, found: Ascent, rows: Integers) -> None:
         """Write what is known so far."""
         total = np.maximum(self.total, 1e-300)
         found.nu[rows], found.value[rows], found.move[rows] = self.best_nu, self.best, self.move
-        found.score[rows] = score(scaled, self.z / total, self.h / total, self.alpha)
+        found.score[rows] = score(self.scaled, self.z / total, self.h / total, self.alpha)
 
     def keep(self, going: Bools) -> None:
         """Go on with some of the nodes."""

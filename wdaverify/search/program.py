@@ -4,10 +4,10 @@ r"""The linear relaxation of a node, one warm program for all nodes of a label.
           z_l - W_l h_{l-1} = b_l,\quad h \ge z,\ h\ge s z,\ h \le \kappa z + \tau,\quad
           l \le z \le u,\ \|u\| \le t,\ t_0\le t\le t_1,\ t^p \le c
 
-Columns are ``u``, ``t`` (l1: one per feature), ``c``, ``z``, ``h`` and violations of the definitions
-of ``z``. Where the norm or the power is curved, tangents take its place; they hold for every node
-and every multiplier and are kept. The multipliers of the definitions are the ``ν`` of the
-Lagrangian bound, the only thing that is believed.
+Columns are ``u``, ``t`` (l1: one per feature), ``c``, ``z``, ``h`` and violations of the
+definitions of ``z``. Where the norm or the power is curved, tangents take its place; they hold for
+every node and every multiplier and are kept. The multipliers of the definitions are the ``ν`` of
+the Lagrangian bound, the only thing that is believed.
 """
 
 from typing import NamedTuple
@@ -24,13 +24,13 @@ __all__ = ["Node", "NodeProgram", "Relaxed"]
 FEASIBLE = 1e-10
 """Absolute tolerance of the solver, in scaled units."""
 
-TANGENTS = 60
+TANGENTS = 200
 """Tangents added for one node before its multipliers are taken as they are."""
 
 FEW = 6
 """The same for a node that can still be split."""
 
-KEPT = 300
+KEPT = 1000
 """Tangents beyond which all are forgotten."""
 
 LOOSE, TINY = 1e-10, 1e-14
@@ -49,7 +49,7 @@ class Node(NamedTuple):
 
 
 class Relaxed(NamedTuple):
-    """Multipliers ``(m,)``, a move ``(n,)`` and neurons ``z, h (m,)``; the multipliers of all rows."""
+    """Multipliers ``(m,)``, a move ``(n,)`` and neurons ``z, h (m,)``; multipliers of all rows."""
 
     nu: Floats
     move: Floats
@@ -203,7 +203,7 @@ class NodeProgram:
         self._program.add_rows(A, b, b)
 
     def _add_activations(self) -> None:
-        """Add ``z − h <= 0``, ``s z − h <= 0`` and ``h − κ z <= τ``, the last to be set per node."""
+        """Add ``z <= h``, ``s z <= h`` and ``h − κ z <= τ``, the last to be set per node."""
         m = self.scaled.neurons
         Z = np.zeros((m, self._slack + 2 * m))
         Z[self._neurons, self._z + self._neurons] = 1.0

@@ -83,7 +83,7 @@ class Rings(ABC):
         """Return the rings of nodes, ``(B,)`` and ``(B,)``."""
 
     def reach(self, A: Floats, owner: Integers, ring: Integers) -> Floats:
-        """Return the maxima of linear functions ``(B, q, n)`` within the outer radius, ``(B, q)``."""
+        """Return maxima of linear functions ``(B, q, n)`` within the outer radius, ``(B, q)``."""
         B, q, n = A.shape
         whole = type(self)(self.lower, self.upper, np.zeros_like(self.inner), self.outer)
         shell = whole.at(np.repeat(owner, q), np.repeat(ring, q))
@@ -121,10 +121,10 @@ class CubeRings(Rings):
         for name, value in zip(_SLOTS, values, strict=True):
             object.__setattr__(self, name, value)
 
-    def at(self, owner: Integers, ring: Integers) -> Shell:  # noqa: D102
+    def at(self, owner: Integers, ring: Integers) -> Shell:
         return _Cubes(self, owner, ring)
 
-    def reach(self, A: Floats, owner: Integers, ring: Integers) -> Floats:  # noqa: D102
+    def reach(self, A: Floats, owner: Integers, ring: Integers) -> Floats:
         outer = self.outer[owner, ring][:, None]
         low = np.maximum(self.lower[owner], -outer)
         high = np.minimum(self.upper[owner], outer)
@@ -176,7 +176,7 @@ class _Cubes(Shell):
 class DiamondRings(Rings):
     """l1: the feature with the steepest slope moves first, until it meets its room."""
 
-    def at(self, owner: Integers, ring: Integers) -> Shell:  # noqa: D102
+    def at(self, owner: Integers, ring: Integers) -> Shell:
         return _Diamonds(self, owner, ring)
 
 
@@ -220,7 +220,7 @@ class RoundRings(Rings):
     holds for any ``κ``.
     """
 
-    def at(self, owner: Integers, ring: Integers) -> Shell:  # noqa: D102
+    def at(self, owner: Integers, ring: Integers) -> Shell:
         return _Rounds(self, owner, ring)
 
 
@@ -253,7 +253,7 @@ def _balance(size: Floats, rooms: Floats, inner: Floats, outer: Floats, price: P
         steep = np.sqrt(np.einsum("ij,ij->i", y, y))
         far = price.stop(steep, inner, outer) < steep / middle
         low, high = np.where(far, middle, low), np.where(far, high, middle)
-    return high
+    return np.asarray(high)
 
 
 def _collect(slopes: Floats, near: Floats, far: Floats, price: Price) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ by its own. All factors are powers of two, so nothing rounds but :math:`W_1 x_i 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,7 +72,8 @@ class Scaled:
     @property
     def splits(self) -> Bools:
         """Which neurons are not linear, ``(m,)``."""
-        return self.slopes != 1.0
+        splits: Bools = self.slopes != 1.0
+        return splits
 
     @property
     def relative_error(self) -> float:
@@ -110,9 +112,7 @@ def scaled(network: ReLUNetwork, support: Support, pieces: AffineMap, samples: F
         A bound of the support is infinite, or a slope lies outside ``[0, 1]``.
     """
     lower, upper = bounded_box(support)
-    slopes = np.concatenate([*network.slopes, np.zeros(0)])
-    if ((slopes < 0) | (slopes > 1)).any():
-        raise UnsupportedError("search: expected negative slopes between 0 and 1")
+    _check_slopes(np.concatenate([*network.slopes, np.zeros(0)]))
     network = _with_hidden_layer(network)
     sigma = _power_of_two(float((upper - lower).max(initial=0.0)))
     farthest = np.maximum(np.abs(lower), np.abs(upper))
@@ -140,10 +140,15 @@ def scaled(network: ReLUNetwork, support: Support, pieces: AffineMap, samples: F
         np.minimum((lower - samples) / sigma, 0.0),
         np.maximum((upper - samples) / sigma, 0.0),
         np.concatenate(sizes),
-        tuple(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)),
+        tuple(slice(a, b) for a, b in pairwise(ends)),
         sigma,
         unit,
     )
+
+
+def _check_slopes(slopes: Floats) -> None:
+    if ((slopes < 0) | (slopes > 1)).any():
+        raise UnsupportedError("search: expected negative slopes between 0 and 1")
 
 
 def _power_of_two(value: float) -> float:

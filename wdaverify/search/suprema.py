@@ -64,7 +64,7 @@ class Witnesses:
 class _Supremum(Goal):
     """The goal of one call: incumbents at one price within reach."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         search: "LabelSearch",
         rings: Rings,
@@ -104,7 +104,7 @@ class _Supremum(Goal):
 
 
 class LabelSearch:
-    """The suprema of samples under one label, for any multipliers; what one teaches serves the next.
+    """The suprema of samples under one label, for any multipliers; one teaches the next.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class LabelSearch:
         self.witnesses.add(everyone, samples, self.evaluate(samples), np.zeros(len(samples)))
         self._trees: dict[bytes, Tree] = {}
 
-    def suprema(  # noqa: PLR0913
+    def suprema(
         self,
         index: Integers,
         multiplier: float,

@@ -5,14 +5,13 @@ multipliers; moves met on the way are offered as points. What stays open gets a 
 it has no branching score left to split by, and is split at the neuron of the largest score.
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.limits import Limits
+from wdaverify.search.goal import Goal, Work
 from wdaverify.search.lagrangian import (
+    Aim,
     Pace,
     Region,
     ascend,
@@ -22,9 +21,9 @@ from wdaverify.search.lagrangian import (
     score,
 )
 from wdaverify.search.nodes import Nodes
-from wdaverify.search.program import Node, NodeProgram, Relaxed
+from wdaverify.search.program import Node, NodeProgram
 from wdaverify.search.relaxation import first_bounds, tighten
-from wdaverify.search.rings import Price, Rings
+from wdaverify.search.rings import Rings
 from wdaverify.search.scaling import Scaled
 
 __all__ = ["Goal", "Tree", "Work"]
@@ -46,38 +45,6 @@ EXPLAINED = 0.5
 
 CROWD = 12
 """So many nodes at least make a long ascent of a batch cheaper than linear programs."""
-
-
-@dataclass(slots=True)
-class Work:
-    """How much work was done."""
-
-    nodes: int = 0
-    programs: int = 0
-    suprema: int = 0
-
-
-class Goal(ABC):
-    """What a search of one label wants: what a move costs, what is known, what is enough."""
-
-    price: Price
-    rings: Rings
-
-    @abstractmethod
-    def enough(self) -> Floats:
-        """Bound at or below which a node of each sample needs no more work, ``(N,)``."""
-
-    def renew(self) -> Bools | None:
-        """Update `rings` by what is known; say for which samples ``(N,)`` bounds have changed."""
-        return None
-
-    @abstractmethod
-    def relax(self, program: NodeProgram, node: Node) -> Relaxed | None:
-        """Solve the relaxation of a node."""
-
-    @abstractmethod
-    def offer(self, owner: Integers, moves: Floats) -> None:
-        """Consider moves ``(B, n)`` of samples ``(B,)`` as points."""
 
 
 class Tree:
@@ -109,7 +76,7 @@ class Tree:
         LimitReached
             The values of the nodes are valid bounds all the same.
         """
-        self._plant(wanted & ~self._planted, goal)
+        self._plant(wanted & ~self._planted)
         rows = self.nodes.of(wanted)
         self._reprice(rows, goal)
         stuck = np.zeros(0, dtype=np.int64)
@@ -146,7 +113,7 @@ class Tree:
         np.maximum.at(top, self.nodes.owner[:count], self.nodes.value[:count])
         return top
 
-    def _plant(self, new: Bools, goal: Goal) -> None:
+    def _plant(self, new: Bools) -> None:
         """Add the roots of samples: every piece, every ring."""
         samples = np.flatnonzero(new)
         if len(samples) == 0:
@@ -197,13 +164,13 @@ class Tree:
         self.work.nodes += len(rows)
         self._refresh(rows)
         region = nodes.region(rows)
-        empty = (region.lower > region.upper).any(axis=1)
+        empty = np.asarray((region.lower > region.upper).any(axis=1))
         nodes.value[rows[empty]] = -np.inf
         rows = rows[~empty]
         region = region.select(~empty)
         goals = goal.enough()[region.owner]
         start = self._start(rows, region, goal)
-        found = ascend(self.scaled, goal.rings, region, start, goal.price, goals, FIRST)
+        found = ascend(self.scaled, goal.rings, region, start, goal.price, Aim(goals, FIRST))
         nodes.nu[rows] = found.nu
         nodes.value[rows] = found.value
         goal.offer(region.owner, found.move)
@@ -252,7 +219,9 @@ class Tree:
         if len(some):
             region = nodes.region(some)
             goals = goal.enough()[region.owner]
-            found = ascend(self.scaled, goal.rings, region, nodes.nu[some], goal.price, goals, LONG)
+            found = ascend(
+                self.scaled, goal.rings, region, nodes.nu[some], goal.price, Aim(goals, LONG)
+            )
             nodes.nu[some], nodes.value[some] = found.nu, found.value
             nodes.score[some], nodes.age[some] = found.score, 0
             goal.offer(region.owner, found.move)
