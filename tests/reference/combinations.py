@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def problem_of(cell: Combination) -> tuple[Question, float]:
         weights=weights,
         biases=[0.5 * rng.normal(size=width) for width in widths[1:]],
         points=points,
-        labels=np.zeros(len(points)),
+        labels=np.zeros(len(points), dtype=int),
         probabilities=mu / mu.sum(),
         loss=cell.loss,
         norm=cell.norm,
@@ -87,7 +88,7 @@ def problem_of(cell: Combination) -> tuple[Question, float]:
     return replace(question, labels=labels, **_support(cell.support, points, rng)), radius
 
 
-def _support(kind: str, points: Array, rng: np.random.Generator) -> dict[str, Array | float]:
+def _support(kind: str, points: Array, rng: np.random.Generator) -> dict[str, Any]:
     if kind == "space":
         return {}
     if kind == "box":

@@ -155,7 +155,7 @@ class Forest:
         M = np.where(np.isnan(M), 0.0, M)
         return np.asarray(M * edges**2 / (8.0 if leaves.X.shape[1] == 2 else 6.0))
 
-    def split(self, opened: Array, multiplier: float) -> None:
+    def split(self, opened: NDArray[np.bool_], multiplier: float) -> None:
         """Halve leaves along the edge on which the objective is least linear."""
         old = self.leaves
         here = np.flatnonzero(opened)
@@ -202,7 +202,7 @@ class Forest:
         curvature = self.derived.curvature[here][:, None] * relative**2
         curvature = np.where(np.isfinite(curvature), curvature, relative)
         bend = np.maximum((ends[:, a] + ends[:, b]) / 2 - middle, 0.0)
-        return max(multiplier, 1e-12) * bend + curvature + 1e-15 * relative
+        return np.asarray(max(multiplier, 1e-12) * bend + curvature + 1e-15 * relative)
 
 
 def _gradient(norm: str, moves: Array) -> Array:
@@ -219,4 +219,4 @@ def _gradient(norm: str, moves: Array) -> Array:
 def max_edge(X: Array) -> Array:
     """Longest Euclidean edge of each simplex, (m,)."""
     pairs = combinations(range(X.shape[1]), 2)
-    return np.max([np.linalg.norm(X[:, a] - X[:, b], axis=1) for a, b in pairs], axis=0)
+    return np.asarray(np.max([np.linalg.norm(X[:, a] - X[:, b], axis=1) for a, b in pairs], axis=0))

@@ -227,7 +227,7 @@ class Curve:
                 rises = sign * (stretch.slope - stretch.slope[self.label])
                 slopes.append(float(rises.max()))
         cap = math.inf if self.question.loss != "truncated-dlr" else 0.0
-        return min(max(slopes), cap) * FAR ** (1.0 - p) / p
+        return float(min(max(slopes), cap) * FAR ** (1.0 - p) / p)
 
 
 def _curves(question: Question, line: list[Stretch]) -> list[Curve]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reference.question import Array
 
@@ -73,10 +74,9 @@ def frame_polygon(n: int, size: float) -> Polygon:
     raise NotImplementedError("one or two dimensions only")
 
 
-def on_frame(corners: Array, frame: float) -> Array:
+def on_frame(corners: Array, frame: float) -> NDArray[np.bool_]:
     """Which corners come from the frame, (k,)."""
-    outside: Array = np.abs(corners).max(axis=1, initial=0.0) >= frame * (1 - 1e-9)
-    return outside
+    return np.asarray(np.abs(corners).max(axis=1, initial=0.0) >= frame * (1 - 1e-9))
 
 
 def _meeting(left: Array, right: Array) -> Array:

@@ -138,13 +138,13 @@ def loss_of_logits(name: str, logits: Array, labels: NDArray[np.int64]) -> Array
     others = np.where(np.arange(logits.shape[1]) == labels[:, None], -np.inf, differences)
     m = others.max(axis=1)
     if name == "margin":
-        return m
+        return np.asarray(m)
     if name == "hinge":
-        return np.maximum(0.0, 1.0 + m)
+        return np.asarray(np.maximum(0.0, 1.0 + m))
     if name == "zero-one":
-        return (m >= 0).astype(float)
+        return np.asarray(m >= 0, dtype=float)
     if name == "cross-entropy":
-        return np.logaddexp.reduce(differences, axis=1)
+        return np.asarray(np.logaddexp.reduce(differences, axis=1))
     ratio = _ratio(np.sort(logits, axis=1)[:, ::-1], m)
     return ratio if name == "dlr" else np.minimum(ratio, 1.0)
 
@@ -154,7 +154,7 @@ def _ratio(falling: Array, m: Array) -> Array:
     spread = falling[:, 0] - falling[:, 2]
     tied = (falling == falling[:, :1]).sum(axis=1)
     limit = np.where((m > 0) | (tied > 3), np.inf, 1.0)
-    return np.where(spread > 0, m / np.where(spread > 0, spread, 1.0), limit)
+    return np.asarray(np.where(spread > 0, m / np.where(spread > 0, spread, 1.0), limit))
 
 
 def distance(norm: str, points: Array, others: Array | float) -> Array:

@@ -203,7 +203,8 @@ def _transported(search: Search, radius: float) -> tuple[float, float]:
     new = search.corners()
     if any(np.isposinf(values).any() for _, values in new):
         return math.inf, math.inf
-    upper, tried = math.inf, []
+    upper = math.inf
+    tried: list[float] = []
     tolerance = 1e-3
     for _ in range(ROUNDS):
         hulls = [_extended(hull, corners) for hull, corners in zip(hulls, new, strict=True)]

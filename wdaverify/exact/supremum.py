@@ -105,6 +105,7 @@ class LabelSupremum:
         self.pool = CutTree(pieces, self.norm)
         self.witnesses = Witnesses(samples, evaluate(samples), self.norm)
         self._centres: dict[int, Floats] = {}
+        self._best: tuple[Penalty, Floats, Integers] | None = None
         counts.pieces += len(pieces)
 
     def bounds(
@@ -132,10 +133,8 @@ class LabelSupremum:
             Time or memory ran out; cuts and witnesses found so far are kept.
         """
         self.counts.suprema += len(self.samples)
-        known = self.witnesses.best(penalty, reach)[1]
-        if floor is not None:
-            known = np.maximum(known, floor)
-        search = _Search(self, (penalty, reach), known, tolerance)
+        search = _Search(self, (penalty, reach), floor, tolerance)
+        self._best = penalty, reach.copy(), search.best
         search.run()
         return search.upper()
 
@@ -149,7 +148,9 @@ class LabelSupremum:
 
     def best(self, penalty: Penalty, reach: Floats) -> Integers:
         """Return the best known point of each sample, as an index into the witnesses, ``(N,)``."""
-        return self.witnesses.best(penalty, reach)[0]
+        if self._best is None or self._best[0] != penalty or np.any(self._best[1] != reach):
+            return self.witnesses.best(penalty, reach)[0]
+        return self._best[2]
 
     def offer(self, piece: int, solution: Solution) -> tuple[Floats, float]:
         """Add the point of a solution to the witnesses; return it with its value."""
@@ -201,14 +202,16 @@ class _Search:
         self,
         label: LabelSupremum,
         question: tuple[Penalty, Floats],
-        known: Floats,
+        floor: Floats | None,
         tolerance: float,
     ) -> None:
-        self.label, self.known, self.tolerance = label, known, tolerance
+        self.label, self.tolerance = label, tolerance
         self.penalty, self.reach = question
+        self.best, self.value = label.witnesses.best(*question)
+        self.known = self.value.copy() if floor is None else np.maximum(self.value, floor)
         self.table = _Columns(label.pool.bounds(label.samples, *question))
         self.asked = _Columns(np.zeros(self.table.shape, dtype=bool))
-        self.open = np.arange(len(known))
+        self.open = np.arange(len(self.known))
 
     def upper(self) -> Floats:
         """Return the bounds so far, ``(N,)``."""
@@ -283,6 +286,9 @@ class _Search:
         offered = label.witnesses.offer(
             point, np.array([value]), self.penalty, self.reach, self.open
         )[:, 0]
+        better = self.open[offered > self.value[self.open]]
+        self.value[self.open] = np.maximum(self.value[self.open], offered)
+        self.best[better] = len(label.witnesses) - 1
         self.known[self.open] = np.maximum(self.known[self.open], offered)
         if label.pieces.parts and label.pieces.parts[piece].lower[0] == np.inf:  # so is the loss
             self.known[i] = np.inf
