@@ -230,6 +230,12 @@ class Atoms:
             self._hull_slopes = slopes
         return self._hull
 
+    def best(self, multiplier: float) -> Floats:
+        """Return the largest ``loss − multiplier · cost`` of each sample's atoms, ``(N,)``."""
+        values = np.full(len(self.problem), -np.inf)
+        np.maximum.at(values, self.owners, self.losses - multiplier * self.costs)
+        return values
+
     def value(self, radius: float) -> float:
         """Worst-case risk over the known atoms (rays in the limit) at a radius."""
         if self.problem.cost.finite:

@@ -7,6 +7,7 @@ r"""The question: a network, an empirical measure, a loss, a transport cost and 
 from dataclasses import dataclass
 from dataclasses import replace as _replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,14 +92,12 @@ class Problem:
     @property
     def exact_probabilities(self) -> tuple[Fraction, ...]:
         """``w_i / Σ w`` as rationals."""
-        w = [Fraction(v) for v in self.weights.tolist()]
-        total = sum(w)
-        return tuple(v / total for v in w)
+        return _normalised(self.weights.tobytes())[0]
 
     @property
     def probabilities(self) -> Floats:
         """``μ_i``, the exact probabilities rounded to float64, shape ``(N,)``."""
-        return np.array([float(v) for v in self.exact_probabilities])
+        return _normalised(self.weights.tobytes())[1]
 
     @property
     def active(self) -> Integers:
@@ -143,6 +142,17 @@ class Problem:
             labels=self.labels[:samples],
             weights=self.weights[:samples],
         )
+
+
+@lru_cache(maxsize=8)
+def _normalised(weights: bytes) -> tuple[tuple[Fraction, ...], Floats]:
+    """Return weights divided by their sum, exactly and rounded."""
+    exact = [Fraction(v) for v in np.frombuffer(weights).tolist()]
+    total = sum(exact)
+    shares = tuple(v / total for v in exact)
+    rounded = np.array([float(v) for v in shares])
+    rounded.flags.writeable = False
+    return shares, rounded
 
 
 def _check_shapes(network: ReLUNetwork, X: Floats, y: Integers, w: Floats) -> None:

@@ -60,8 +60,8 @@ class Row:
 
     @property
     def gap(self) -> float:
-        """``upper − lower``."""
-        return self.upper - self.lower if self.upper < math.inf else math.inf
+        """``upper − lower``, 0 where both are infinite."""
+        return 0.0 if self.upper == self.lower else self.upper - self.lower
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +111,8 @@ class Sandwich:
             upper = {name: values[k] for name, values in self.upper_bounds.items()}
             lower["exact lower"], upper["exact upper"] = row.lower, row.upper
             low, high = max(lower, key=lambda n: lower[n]), min(upper, key=lambda n: upper[n])
-            excess = lower[low] - upper[high]
+            both = lower[low] == upper[high]  # two infinities have no difference
+            excess = 0.0 if both else lower[low] - upper[high]
             if not excess <= ORDER * max(1.0, abs(upper[high])):
                 raise SandwichViolation(
                     f"radius {row.radius:g}: lower bound {low} = {lower[low]:.17g} exceeds upper "

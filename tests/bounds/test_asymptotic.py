@@ -218,8 +218,22 @@ REFUSED = {
     "order inf": {"cost": TransportCost("linf", math.inf)},
     "zero-one": {"loss": "zero-one"},
     "dlr": {"loss": "dlr"},
-    "l2": {"cost": TransportCost("l2", 1)},
 }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_slope_of_the_euclidean_norm_is_that_seen_from_the_cells(seed):
+    network = random_network(seed)
+    problem = problem_of(network, [0, 1, 2]).replace(cost=TransportCost("l2", 1))
+    floor = ExactSolver(problem, enumerate_cells(network)).floor
+    found = asymptotic_slope(problem)
+    assert found.lower <= found.upper <= found.lower + 1e-9
+    assert found.lower == pytest.approx(floor, abs=1e-9)
+    steps = np.random.default_rng(seed).normal(size=(2000, 2))
+    rays = network.without_biases().logits(steps / np.linalg.norm(steps, axis=1)[:, None])
+    margins = [np.delete(rays, y, axis=1).max(axis=1) - rays[:, y] for y in range(3)]
+    assert max(m.max() for m in margins) <= found.upper + 1e-12
+    assert max(m.max() for m in margins) >= 0.99 * found.lower
 
 
 @pytest.mark.parametrize("case", REFUSED)

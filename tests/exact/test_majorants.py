@@ -2,16 +2,18 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from wdaverify import Box, Polytope, ReLUNetwork, enumerate_cells
-from wdaverify.errors import UnsupportedError
 from wdaverify.exact.majorants import largest_differences, logit_maps
 from wdaverify.exact.pieces import asymptotic_pieces, ceiling, loss_pieces
+from wdaverify.exact.recession import escape
 from wdaverify.exact.softmax import envelope_plane
 from wdaverify.loss import DLR, CrossEntropy, Margin, TruncatedDLR
+from wdaverify.norms import norm_named
 
 ROUNDING = 1e-9
 TRIANGLE = Polytope([[-1.0, 0.1], [0.0, -1.0], [1.0, 1.3]], [0.9, 0.8, 1.1])
@@ -75,8 +77,6 @@ def refined(majorants, parts, cells, rounds, seed):
 @pytest.mark.parametrize("space", ["box", "triangle", "half"])
 @pytest.mark.parametrize(("loss", "classes"), CASES)
 def test_majorants_lie_above_the_loss_and_parts_cover_the_support(loss, classes, space):
-    if (loss, classes, space) == (DLR(), 4, "half"):
-        pytest.skip("refused, see below")
     for seed in range(2):
         cells = complex_of(seed, classes, space)
         points, found = sample(cells, seed)
@@ -124,10 +124,7 @@ def test_a_tangent_instead_of_the_chord_would_be_noticed():
         p /= p.sum()
         gradient = p @ J - J[0]
         value = formula(CrossEntropy(), (J @ x + c)[None], 0)[0]
-        broken.append(
-            type(part)(part.cell, part.kind, part.rows, gradient, value - gradient @ x,
-                       part.lower, part.upper)
-        )  # fmt: skip
+        broken.append(replace(part, gradient=gradient, offset=value - gradient @ x))
     worst, _ = worst_violation(broken, cells, CrossEntropy(), 0, points, found)
     assert worst > 1e-3
 
@@ -141,8 +138,8 @@ def test_slabs_of_the_ratio_with_the_ends_exchanged_would_be_noticed():
         for part in refined(pieces.majorants, pieces.parts, cells, 60, 1):
             if part.lower[1] > 0 and part.upper[0] > part.lower[0]:
                 d0, d1 = part.upper[1], part.lower[1]
-                wrong = type(part)(part.cell, part.kind, part.rows, part.gradient, part.offset,
-                                   np.array([part.lower[0], d0]), np.array([part.upper[0], d1]))  # fmt: skip
+                lower, upper = np.array([part.lower[0], d0]), np.array([part.upper[0], d1])
+                wrong = replace(part, lower=lower, upper=upper)
                 wrong = pieces.majorants.planed(wrong, np.array([part.lower[0], d0]))
                 found_worst, _ = worst_violation([wrong], cells, DLR(), label, points, found)
                 worst = max(worst, found_worst)
@@ -218,11 +215,22 @@ def test_dlr_is_infinite_where_three_other_logits_tie():
     assert loss_pieces(enumerate_cells(plane_network(4), box), TruncatedDLR(), 3).infinite is None
 
 
-def test_dlr_that_may_grow_for_ever_is_refused():
-    cells = enumerate_cells(plane_network(4), Box())
-    with pytest.raises(UnsupportedError, match="bounded support"):
-        loss_pieces(cells, DLR(), 3)
-    assert len(loss_pieces(cells, TruncatedDLR(), 3)) > 0
+def falling_line():
+    """Logits ``−x, 1, 0, −1``: the label 0 falls from the first place to the fourth."""
+    W = np.array([[-1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    return ReLUNetwork([[[1.0], [-1.0]], W], [np.zeros(2), np.array([0.0, 1.0, 0.0, -1.0])])
+
+
+def test_dlr_grows_along_rays_as_the_asymptotic_pieces_say():
+    cells = enumerate_cells(falling_line(), Box())
+    pieces = asymptotic_pieces(cells, DLR(), 0)
+    ray, slope = escape(cells, pieces, norm_named("linf"))
+    assert slope == pytest.approx(0.5, abs=1e-9)
+    far = ray.base + 1e6 * ray.direction
+    assert formula(DLR(), cells.network.logits(far[None]), 0)[0] == pytest.approx(5e5, rel=1e-4)
+    assert ceiling(cells, DLR(), 0) == np.inf
+    for label in (1, 2, 3):
+        assert ceiling(cells, DLR(), label) < np.inf
 
 
 def test_asymptotic_pieces_and_ceilings():

@@ -15,6 +15,7 @@ from wdaverify.errors import SandwichViolation
 from wdaverify.exact.cuts import Cut
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import loss_pieces
+from wdaverify.exact.engine import Choice
 from wdaverify.exact.program import PieceProgram
 from wdaverify.exact.value import ExactSolver
 from wdaverify.loss import Margin
@@ -206,6 +207,7 @@ def bounds_of(problem, value, *, attack=None, certificate=math.inf):
         tight=None,
         counts={},
         seconds={},
+        engine=Choice("cells", "as asked"),
         stopped=None,
     )
 

@@ -90,10 +90,6 @@ def _check_applies(problem: Problem) -> None:
         raise UnsupportedError(
             f"asymptotic-slope: needs margin, hinge or cross-entropy, found {problem.loss.name}"
         )
-    if not problem.cost.norm.polyhedral:
-        raise UnsupportedError(
-            f"asymptotic-slope: needs l1 or linf, found {problem.cost.norm.name}"
-        )
     if is_bounded(frame_of(problem.support).matrix):
         raise UnsupportedError("asymptotic-slope: says nothing on a bounded support (S = 0)")
 

@@ -68,7 +68,9 @@ def _question(result: Sandwich) -> str:
         f"{problem.cost.describe()} · {problem.support.describe()} · {_samples(problem)} · "
         f"nominal risk {figure(result.nominal)}"
     )
-    if any(row.attained is False for row in result.rows):
+    if any(row.status == "unbounded" for row in result.rows):
+        words += "\n* unbounded: mass may come arbitrarily near a tie of three logits"
+    elif any(row.attained is False for row in result.rows):
         words += "\n* approached, not attained: mass wants to travel ever farther"
     return words
 

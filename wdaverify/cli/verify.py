@@ -1,5 +1,6 @@
 """``wdaverify verify``: the main job."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _missed(result: Sandwich, expected: Expected | None) -> str:
     if expected is None:
         return ""
     for row, value in zip(result.rows, expected.values, strict=True):
-        room = EXACT * scale(value)
+        room = EXACT * scale(value) if math.isfinite(value) else 0.0
         if not row.lower - room <= value <= row.upper + room:
             return (
                 f"radius {row.radius:g}: expected {value:.17g} ({expected.source}), "

@@ -67,6 +67,10 @@ class CellOracle:
         """Return an upper bound of the loss with this label, perhaps infinite."""
         return ceiling(self.cells, self.problem.loss, label)
 
+    def infinite(self, label: int) -> Floats | None:
+        """Return a point at which the loss with this label is infinite, if there is one."""
+        return self._search(label).pieces.infinite
+
     def suprema(self, asked: Asked) -> Suprema:
         """Settle every sample asked about."""
         search, index, reach, floor = self._placed(asked)
@@ -102,9 +106,9 @@ class CellOracle:
             return unknown_distances(self.problem, samples, limit)
 
     def within(self, sample: int, radius: float) -> Decision:
-        """Decide over the rationals whether an error lies in a closed ball (l1 and l∞)."""
+        """Decide over the rationals whether an error lies in a closed ball."""
         errors = self._error_sets.get(int(self.problem.labels[sample]))
-        if errors is None or not self.problem.cost.norm.polyhedral:
+        if errors is None:
             return Decision(None)
         point = errors.reaches(self.problem.points[sample], radius)
         if point is None:

@@ -117,6 +117,10 @@ class MilpOracle:
         """Return the samples: each is a group of its own."""
         return samples
 
+    def infinite(self, label: int) -> Floats | None:  # noqa: ARG002  (no DLR here)
+        """Return ``None``: the losses covered are finite."""
+        return None
+
     def suprema(self, asked: Asked) -> Suprema:
         """Solve the programs of every sample asked about."""
         points = self.problem.points[asked.samples].copy()

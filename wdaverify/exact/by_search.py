@@ -94,6 +94,10 @@ class SearchOracle:
         """Return an interval bound of the loss."""
         return interval_ceiling(self.problem, label)
 
+    def infinite(self, label: int) -> Floats | None:  # noqa: ARG002  (no DLR here)
+        """Return ``None``: the losses covered are finite."""
+        return None
+
     def suprema(self, asked: Asked) -> Suprema:
         """Settle every sample asked about."""
         search, index = self._placed(asked)

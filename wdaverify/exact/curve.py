@@ -120,6 +120,7 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
         engine,
         cells=cells,
         workers=workers,
+        curve=True,
         tolerance=tolerance,
         limits=limits,
         progress=progress,

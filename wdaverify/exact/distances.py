@@ -272,7 +272,7 @@ class ErrorSet:
         """Return a point of a piece within the closed ball, over the rationals."""
         A, b = self._exact_piece(exact, piece)
         nearest = exact_nearest(A, b, rationals(sample), self.norm)
-        if nearest is None or nearest.distance > Fraction(radius):
+        if nearest is None or nearest.exceeds(Fraction(radius)):
             return None
         return nearest.point
 

@@ -24,7 +24,10 @@ __all__ = ["ENGINES", "Choice", "choose_engine", "dispatcher_for"]
 ENGINES: Final = ("auto", "cells", "search", "milp")
 
 MANY: Final = 1e5
-"""Cells that a generic network of this size could have, beyond which searching is faster."""
+"""Cells that a network of this size could have, beyond which they are not listed unasked."""
+
+EACH: Final = 20.0
+"""Possible cells for each sample, beyond which a search for every sample is cheaper (measured)."""
 
 
 class Choice(NamedTuple):
@@ -34,8 +37,17 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_engine(problem: Problem, engine: str, cells: CellComplex | None = None) -> Choice:
+def choose_engine(
+    problem: Problem, engine: str, cells: CellComplex | None = None, *, curve: bool = False
+) -> Choice:
     """Return the engine that answers.
+
+    Parameters
+    ----------
+    cells
+        Where they are known, listing them costs nothing.
+    curve
+        Whether all radii are asked for, which takes many suprema of every sample.
 
     Raises
     ------
@@ -58,9 +70,13 @@ def choose_engine(problem: Problem, engine: str, cells: CellComplex | None = Non
     if refused is not None:
         return Choice("cells", f"search does not cover {refused}")
     count = possible_cells(problem)
-    if count <= MANY:
-        return Choice("cells", f"at most {count:.3g} cells")
-    return Choice("search", f"up to {count:.3g} cells are too many to list")
+    cost = problem.cost
+    if count > MANY:
+        return Choice("search", f"up to {count:.3g} cells are too many to list")
+    if cost.norm.polyhedral and (cost.order == 1 or not cost.finite) and not curve:
+        if count > EACH * len(problem):
+            return Choice("search", f"up to {count:.3g} cells for {len(problem)} samples")
+    return Choice("cells", f"at most {count:.3g} cells")
 
 
 def possible_cells(problem: Problem) -> float:

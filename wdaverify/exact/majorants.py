@@ -23,6 +23,7 @@ from wdaverify.norms import LInf
 from wdaverify.support import Box
 
 __all__ = [
+    "CANCELLED",
     "Domain",
     "Majorants",
     "Part",
@@ -67,6 +68,8 @@ class Part:
         Box of the quantities that the formula branches on, one entry each.
     improved
         How often its majorant was exchanged: two that take turns would never end.
+    base
+        A point from which rays of the part are steepest, where that matters, ``(n,)``.
     """
 
     cell: int
@@ -77,6 +80,7 @@ class Part:
     lower: Floats
     upper: Floats
     improved: int = 0
+    base: Floats | None = None
 
     def majorant(self, point: Floats) -> float:
         """Evaluate the majorant at a point ``(n,)``."""
@@ -146,7 +150,7 @@ class LogitMaps(NamedTuple):
 
 @lru_cache(maxsize=4)
 def logit_maps(complex_: CellComplex) -> LogitMaps:
-    """Return the logits of all cells; features that the support fixes are folded into the offset."""
+    """Return the logits of all cells, features that the support fixes folded into the offset."""
     J = np.array([cell.affine_map.matrix for cell in complex_])
     c = np.array([cell.affine_map.offset for cell in complex_])
     support = complex_.support
@@ -217,6 +221,19 @@ class Domain:
         top += 1e-13 * (abs(b) + float(np.abs(a) @ np.abs(solution.point)))
         return np.inf if top >= cap * (1.0 - 1e-9) else float(top)
 
+    def least(self, function: AffineMap) -> tuple[float, Floats]:
+        """Bound a function from below that is not negative; also return where it is least."""
+        a, b = function.matrix, float(function.offset)
+        length = float(np.linalg.norm(a)) or 1.0
+        program = self._program or PieceProgram(self.rows, self.support, LInf())
+        solution = program.solve(-a / length, self.inside, Penalty(0.0))
+        if not isinstance(solution, Solution):
+            return np.inf, self.inside
+        line = float(solution.cut.gradient @ self.inside) + solution.cut.offset
+        charged = solution.cut.steepness * FAR if solution.cut.steepness > 0 else 0.0
+        rounding = 1e-13 * (abs(b) + float(np.abs(a) @ np.abs(solution.point)))
+        return b - length * (line + charged) - rounding, solution.point
+
 
 def added(cell: Cell, known: AffineMap, more: AffineMap) -> AffineMap:
     """Append rows ``matrix x <= bound`` to those of a part, ``known``, scaled to unit length.
@@ -236,7 +253,9 @@ def added(cell: Cell, known: AffineMap, more: AffineMap) -> AffineMap:
         directions = np.concatenate([directions, row[None, :]])
         rows.append(row)
         bounds.append(more.offset[k] / lengths[k])
-    return stacked(known, AffineMap(np.array(rows).reshape(-1, more.matrix.shape[1]), np.array(bounds)))
+    return stacked(
+        known, AffineMap(np.array(rows).reshape(-1, more.matrix.shape[1]), np.array(bounds))
+    )
 
 
 def stacked(first: AffineMap, second: AffineMap) -> AffineMap:

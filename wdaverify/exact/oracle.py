@@ -107,6 +107,9 @@ class Oracle(Protocol):
     def ceiling(self, label: int) -> float:
         """Return an upper bound of the loss with this label, perhaps infinite."""
 
+    def infinite(self, label: int) -> Floats | None:
+        """Return a point at which the loss with this label is infinite, if there is one."""
+
     def ray(self, label: int) -> Ray | None:
         """Return the steepest ray of a label, ``None`` where the loss is bounded along all."""
 

@@ -104,6 +104,11 @@ class Pieces:
             np.concatenate([cell.matrix, -a[None, :] / length]), np.append(cell.offset, b / length)
         )
 
+    def base(self, complex_: CellComplex, piece: int) -> Floats:
+        """Return a point of a piece from which its rays start, ``(n,)``."""
+        base = self.parts[piece].base if self.parts else None
+        return complex_[int(self.cells[piece])].interior if base is None else base
+
     def select(self, keep: Integers) -> "Pieces":
         """Return some of the pieces."""
         thresholds = self.thresholds
@@ -154,6 +159,10 @@ def asymptotic_pieces(complex_: CellComplex, loss: Loss, label: int) -> Pieces:
     if isinstance(loss, CrossEntropy):
         return loss_pieces(complex_, Margin(), label)
     if isinstance(loss, DLR):
+        ratios = RatioMajorants(complex_, label, truncated=isinstance(loss, TruncatedDLR))
+        parts = [] if ratios.bounded or ratios.compact else ratios.growing()
+        if parts:
+            return Pieces.of_parts(label, parts, ratios)
         margin = loss_pieces(complex_, Margin(), label)
         zeros = np.zeros_like(margin.gradients)
         return replace(margin, gradients=zeros, offsets=np.ones_like(margin.offsets))

@@ -8,6 +8,7 @@ on or below it: the atoms make the inner envelopes, the lines the outer ones.
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from wdaverify.atoms import Atoms
 from wdaverify.cells.frame import bounding_box
 from wdaverify.errors import LimitReached
 from wdaverify.exact.dispatch import Dispatcher
+from wdaverify.exact.first import first_points
 from wdaverify.exact.oracle import Asked
 from wdaverify.exact.outer import OuterLines
 from wdaverify.exact.penalty import Penalty
@@ -56,6 +58,7 @@ class Pricing:
             atoms.rays |= {label: ray for label, ray in rays.items() if ray is not None}
         if problem.cost.finite:
             self.add_lipschitz_line(self.steepest if problem.cost.order == 1 else 0.0)
+            self._offer_first_points()
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -92,6 +95,16 @@ class Pricing:
         X = self.problem.points[samples]
         far = np.maximum(upper - X, X - lower)
         return np.where(np.isfinite(far).all(axis=1), self.problem.cost.norm.length(far), np.inf)
+
+    def _offer_first_points(self) -> None:
+        """Offer what a few gradient steps find."""
+        labels, active = self.problem.labels, self.problem.active
+        for label in self.labels:
+            moves = self.problem.cost.label_cost is not None
+            samples = active if moves else active[labels[active] == label]
+            points, owners = first_points(self.problem, label, samples)
+            self.atoms.add(points, owners, np.full(len(owners), label))
+        self.atoms.prune()
 
     def price(self, multiplier: float) -> None:
         """Evaluate ``φ_i`` for every sample: a new outer line and new atoms.
@@ -171,7 +184,8 @@ class Pricing:
     ) -> tuple[Floats, Floats, LimitReached | None]:
         """Bound ``φ_i`` of some samples, with the slopes for which the bounds hold."""
         penalty = Penalty(multiplier, self.problem.cost.order)
-        slopes, phi = np.full(len(active), multiplier), np.full(len(active), -np.inf)
+        slopes = np.full(len(active), multiplier)
+        phi = self.atoms.best(multiplier)[active]
         reached: LimitReached | None = None
         for moved in (False, True) if self.problem.cost.label_cost is not None else (False,):
             price = multiplier * (self.problem.cost.label_cost or 0.0) * moved
@@ -190,8 +204,13 @@ class Pricing:
                 self.atoms.add(found.points, active[at], np.full(len(at), label))
         return slopes, phi, reached
 
+    @cached_property
+    def _size(self) -> float:
+        """Size of the losses where it is below 1, so that small ones are resolved too."""
+        return min(1.0, float(np.abs(self.problem.nominal_losses).max()) or 1.0)
+
     def _asked(self, label: int, samples: Integers, penalty: Penalty, floor: Floats) -> Asked:
-        tolerance = FINE if self.piecewise_linear else SHARE * self.tolerance
+        tolerance = FINE * self._size if self.piecewise_linear else SHARE * self.tolerance
         return Asked(label, samples, penalty, self.reaches(samples), floor, tolerance)
 
     def _offer_within(self, points: Floats, samples: Integers, radius: float) -> None:

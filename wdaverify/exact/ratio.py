@@ -11,18 +11,17 @@ Where the label is third or lower the truncated loss is 1. With four classes or 
 is infinite where three other logits tie at the top, and only there.
 """
 
-import itertools
 from dataclasses import replace
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
-from wdaverify.cells.recession import is_bounded
+from wdaverify.cells.recession import is_bounded, steepest_recession
 from wdaverify.convex.exact import exact_maximum
-from wdaverify.errors import UnsupportedError
 from wdaverify.exact.majorants import (
+    CANCELLED,
     Domain,
     Majorants,
     Part,
@@ -32,7 +31,9 @@ from wdaverify.exact.majorants import (
     no_rows,
     stacked,
 )
+from wdaverify.exact.orders import Branch, branches_of, tie
 from wdaverify.network import AffineMap
+from wdaverify.norms import LInf
 from wdaverify.rational import ExactNetwork, Rationals, rationals
 
 __all__ = ["RatioMajorants"]
@@ -48,30 +49,11 @@ FRAGILE = 1e-9
 """Closer to a tie of three logits than this (relative), float64 evaluations are accidents."""
 
 
-class _Branch(NamedTuple):
-    """An order of the logits: ``z_j <= z_k`` for each pair, and the ratio it leads to.
-
-    ``numerator (i, j)`` means ``z_i − z_j``; ``None`` where the loss is constant.
-    """
-
-    pairs: tuple[tuple[int, int], ...]
-    lowest: float
-    highest: float
-    numerator: tuple[int, int] | None = None
-    denominator: tuple[int, int] = (0, 0)
-    tops: tuple[int, ...] = ()
-
-
 @final
 class RatioMajorants(Majorants):
     """Majorants of the difference-of-logits ratio of one label.
 
     ``kind`` of a part is its order of the logits, the box holds the ratio and the denominator.
-
-    Raises
-    ------
-    UnsupportedError
-        The loss may grow without bound along a ray.
     """
 
     def __init__(self, complex_: CellComplex, label: int, *, truncated: bool) -> None:
@@ -79,12 +61,8 @@ class RatioMajorants(Majorants):
         self.maps = logit_maps(complex_)
         K = complex_.network.classes
         self.bounded = truncated or K == 3
-        if not self.bounded and not is_bounded(complex_.frame.matrix):
-            raise UnsupportedError(
-                f"dlr with {K} classes may grow without bound on an unbounded support: "
-                f"expected a bounded support, 3 classes or truncated-dlr"
-            )
-        self.branches = _branches(K, label, bounded=self.bounded)
+        self.compact = is_bounded(complex_.frame.matrix)
+        self.branches = branches_of(K, label, bounded=self.bounded)
 
     def parts(self) -> list[Part]:  # noqa: D102
         found = []
@@ -101,7 +79,7 @@ class RatioMajorants(Majorants):
     def coordinates(self, part: Part, point: Floats) -> Floats:  # noqa: D102
         N, D = self._terms(part, point)
         ratio = N / D if D > 0 else part.upper[0]
-        return np.clip([ratio, D], part.lower, part.upper)
+        return np.asarray(np.clip([ratio, D], part.lower, part.upper))
 
     def loss(self, part: Part, point: Floats) -> float:  # noqa: D102
         if self.branches[part.kind].numerator is None:
@@ -117,7 +95,7 @@ class RatioMajorants(Majorants):
         (q0, d0), (q1, d1) = part.lower, part.upper
         q, d = np.clip(at, part.lower, part.upper)
         offers = [(q1, 0.0, 0.0, q1)]  # value at the place, weights of N and D, constant
-        if NEAR_TIE < d0 and d1 < np.inf:
+        if d0 > NEAR_TIE and (d1 < np.inf or q1 == np.inf):
             offers.append((q0 + (q - q0) * d / d0, 1.0 / d0, -q0 / d0, q0))
         if NEAR_TIE < d1 < np.inf and q1 < np.inf:
             offers.append((q1 + (q - q1) * d / d1, 1.0 / d1, -q1 / d1, q1))
@@ -126,26 +104,23 @@ class RatioMajorants(Majorants):
         if branch.numerator is None:
             return replace(part, offset=constant)
         J, c = self.maps.matrices[part.cell], self.maps.offsets[part.cell]
-        (i, j), (k, l) = branch.numerator, branch.denominator
-        gradient = of_numerator * (J[i] - J[j]) + of_denominator * (J[k] - J[l])
-        offset = of_numerator * (c[i] - c[j]) + of_denominator * (c[k] - c[l]) + constant
+        (i, j), (k, m) = branch.numerator, branch.denominator
+        gradient = of_numerator * (J[i] - J[j]) + of_denominator * (J[k] - J[m])
+        offset = of_numerator * (c[i] - c[j]) + of_denominator * (c[k] - c[m]) + constant
         return replace(part, gradient=gradient, offset=float(offset))
 
     def split(self, part: Part, at: Floats) -> list[Part]:  # noqa: D102
         place = self._place(part, at)
-        if place is None:
-            return []
-        axis, value = place
-        J, c = self.maps.matrices[part.cell], self.maps.offsets[part.cell]
-        branch = self.branches[part.kind]
-        assert branch.numerator is not None
-        (i, j), (k, l) = branch.numerator, branch.denominator
-        a, b = J[k] - J[l], c[k] - c[l]  # D - value
-        b = b - value
-        if axis == 0:  # N − value D
-            scale = np.abs(J[i] - J[j]) + abs(value) * np.abs(J[k] - J[l])
-            a, b = J[i] - J[j] - value * (J[k] - J[l]), c[i] - c[j] - value * (c[k] - c[l])
-            a = np.where(np.abs(a) <= 1e-14 * scale, 0.0, a)
+        return [] if place is None else self._halves(part, *place, at)
+
+    def _halves(self, part: Part, axis: int, value: float, at: Floats) -> list[Part]:
+        """Split where the ratio (axis 0) or the denominator (axis 1) has a value."""
+        D, N = (self._affine(part, pair) for pair in self._pairs(part))
+        a, b = D.matrix, D.offset - value
+        if axis == 0:
+            scale = np.abs(N.matrix) + abs(value) * np.abs(D.matrix)
+            a, b = N.matrix - value * D.matrix, N.offset - value * D.offset
+            a = np.where(np.abs(a) <= CANCELLED * scale, 0.0, a)
         children = []
         for sign in (1.0, -1.0):
             row = AffineMap(sign * a[None, :], np.array([-sign * b]))
@@ -153,24 +128,38 @@ class RatioMajorants(Majorants):
             box[1 if sign > 0 else 0][axis] = value
             rows = added(self.complex[part.cell], part.rows, row)
             child = replace(part, rows=rows, lower=box[0], upper=box[1], improved=0)
-            if box[1][0] == np.inf and box[0][1] > 0:
-                largest = largest_differences(self.complex)[part.cell]
-                box[1][0] = self._highest(branch, largest, float(box[0][1]))
+            if box[1][0] == np.inf and part.lower[1] <= NEAR_TIE < value:
+                child = self._capped(child)
             children.append(self.planed(child, at))
         return children
+
+    def _capped(self, part: Part) -> Part:
+        """Bound the ratio on a part whose denominator is bounded away from 0 at last."""
+        D, N = (self._affine(part, pair) for pair in self._pairs(part))
+        domain = Domain(
+            self.complex, stacked(self.complex[part.cell].half_spaces, part.rows),
+            self.complex[part.cell].interior, bounded=self.compact,
+        )  # fmt: skip
+        least = float(part.lower[1])
+        if least > NEAR_TIE:
+            part.upper[0] = self._highest(domain, N, D, least)
+        return part
 
     def _place(self, part: Part, at: Floats) -> tuple[int, float] | None:
         """Return the axis to split and where."""
         (q0, d0), (q1, d1) = part.lower, part.upper
         if self.branches[part.kind].numerator is None or at[1] <= NEAR_TIE:
             return None
-        if q1 == np.inf:  # the denominator is not bounded away from 0
+        if q1 == np.inf and d0 <= NEAR_TIE:  # the denominator is not bounded away from 0
             return 1, float(at[1]) / 2.0
+        far = q1 if q1 < np.inf else q0 + max(1.0, q0)
         with np.errstate(divide="ignore"):
-            widths = np.array([q1 - q0, np.log(d1) - np.log(d0)])
+            widths = np.array([far - q0, np.log(d1) - np.log(d0)])
         if widths[0] <= NARROW * max(1.0, abs(q0)) or widths[1] <= NARROW:
             return None
-        middles = np.array([(q0 + q1) / 2.0, np.sqrt(d0 * d1) if d0 > 0 else d1 / 2.0])
+        middles = np.array(
+            [(q0 + far) / 2.0 if q1 < np.inf else far, np.sqrt(d0 * d1) if d0 > 0 else d1 / 2.0]
+        )
         if d1 == np.inf:
             middles[1] = 2.0 * max(1.0, float(at[1]))
         inside = (at > part.lower) & (at < part.upper)
@@ -185,8 +174,8 @@ class RatioMajorants(Majorants):
         if branch.numerator is None:
             return float(part.upper[0]), 1.0
         z = self.maps.matrices[part.cell] @ point + self.maps.offsets[part.cell]
-        (i, j), (k, l) = branch.numerator, branch.denominator
-        return float(z[i] - z[j]), float(z[k] - z[l])
+        (i, j), (k, m) = branch.numerator, branch.denominator
+        return float(z[i] - z[j]), float(z[k] - z[m])
 
     def _part(self, cell: int, kind: int, differences: Floats) -> list[Part]:
         branch = self.branches[kind]
@@ -200,26 +189,71 @@ class RatioMajorants(Majorants):
         part = Part(cell, kind, rows, np.zeros(J.shape[1]), 0.0, np.ones(2), np.ones(2))
         lower, upper = np.array([branch.lowest, 0.0]), np.array([branch.highest, np.inf])
         if branch.numerator is not None:
-            k, l = branch.denominator
-            lower[1], upper[1] = max(0.0, -differences[l, k]), max(0.0, differences[k, l])
+            k, m = branch.denominator
+            lower[1], upper[1] = max(0.0, -differences[m, k]), max(0.0, differences[k, m])
             if branch.highest == np.inf:
-                lower[1] = max(lower[1], self._least(cell, rows, branch))
-                upper[0] = self._highest(branch, differences, float(lower[1]))
-        part = replace(part, lower=lower, upper=upper)
-        return [self.planed(part, self.coordinates(part, self.complex[cell].interior))]
+                return self._below(Part(cell, kind, rows, part.gradient, 0.0, lower, upper))
+        return [self._started(replace(part, lower=lower, upper=upper))]
 
-    def _least(self, cell: int, rows: AffineMap, branch: _Branch) -> float:
-        """Bound the denominator on a part from below."""
-        J, c = self.maps.matrices[cell], self.maps.offsets[cell]
-        k, l = branch.denominator
-        whole = stacked(self.complex[cell].half_spaces, rows)
-        domain = Domain(self.complex, whole, self.complex[cell].interior, bounded=True)
-        return -domain.largest(AffineMap(J[l] - J[k], c[l] - c[k]))
+    def _started(self, part: Part) -> Part:
+        return self.planed(part, self.coordinates(part, self.complex[part.cell].interior))
 
-    def _highest(self, branch: _Branch, differences: Floats, least: float) -> float:
-        """Bound a ratio whose denominator is at least ``least``."""
+    def _below(self, part: Part) -> list[Part]:
+        """Return a part with the label below the third place, in two where the ratio may grow.
+
+        Along rays on which the denominator stays the ratio grows by ``N'u / D``, most where the
+        denominator is least. Where it is large, the majorant must not grow faster than that.
+        """
+        D, N = (self._affine(part, pair) for pair in self._pairs(part))
+        domain = Domain(
+            self.complex, stacked(self.complex[part.cell].half_spaces, part.rows),
+            self.complex[part.cell].interior, bounded=self.compact,
+        )  # fmt: skip
+        least, base = domain.least(D)
+        part.lower[1] = max(part.lower[1], least)
+        part = replace(part, base=base)
+        if part.lower[1] <= NEAR_TIE:
+            return [self._started(part)]
+        steepest = 0.0
+        if not self.compact:
+            matrix = [domain.rows.matrix, self.complex.support.rows.matrix, D.matrix[None, :]]
+            steepest = steepest_recession(N.matrix, np.concatenate(matrix), LInf()).lower
+        if steepest <= CANCELLED * float(np.abs(N.matrix).sum()):
+            part.upper[0] = self._highest(domain, N, D, part.lower[1])
+            return [self._started(part)]
+        growth = len(D.matrix) * float(np.abs(N.matrix - D.matrix).sum()) / steepest
+        at = np.array([1.0, part.lower[1] * max(2.0, growth)])
+        return self._halves(part, 1, float(at[1]), at)
+
+    def _highest(self, domain: Domain, N: AffineMap, D: AffineMap, least: float) -> float:
+        """Bound a ratio whose denominator is at least ``least``: ``N <= y D + rest``."""
+        for y in 2.0 ** np.arange(60.0):
+            rest = domain.largest(AffineMap(N.matrix - y * D.matrix, N.offset - y * D.offset))
+            if rest < np.inf:
+                return float(y + max(0.0, rest) / least)
+        return np.inf
+
+    def growing(self) -> list[Part]:
+        """Return parts whose gradients along rays are the fastest growth of the loss."""
+        found = []
+        for part in self.parts():
+            if part.base is not None and part.upper[0] == np.inf and part.lower[1] > NEAR_TIE:
+                D, N = (self._affine(part, pair) for pair in self._pairs(part))
+                row = AffineMap(D.matrix[None, :], np.array([part.lower[1] - float(D.offset)]))
+                rows = added(self.complex[part.cell], part.rows, row)
+                gradient = N.matrix / part.lower[1]
+                found.append(replace(part, rows=rows, gradient=gradient, offset=0.0))
+        return found
+
+    def _pairs(self, part: Part) -> tuple[tuple[int, int], tuple[int, int]]:
+        branch = self.branches[part.kind]
         assert branch.numerator is not None
-        return max(1.0, differences[branch.numerator] / least) if least > NEAR_TIE else np.inf
+        return branch.denominator, branch.numerator
+
+    def _affine(self, part: Part, pair: tuple[int, int]) -> AffineMap:
+        """Return a difference of logits on the cell of a part."""
+        J, c = self.maps.matrices[part.cell], self.maps.offsets[part.cell]
+        return AffineMap(J[pair[0]] - J[pair[1]], c[pair[0]] - c[pair[1]])
 
     def _ties(self, parts: list[Part]) -> list[Part]:
         """Return the parts, mostly thin, where the loss is infinite."""
@@ -230,7 +264,7 @@ class RatioMajorants(Majorants):
             if part.upper[0] < np.inf or (part.cell, top) in seen:
                 continue
             seen.add((part.cell, top))
-            branch = _tie(self.complex.network.classes, sorted(top))
+            branch = tie(self.complex.network.classes, sorted(top))
             point = self._exact_point(exact, part.cell, branch)
             if point is not None:
                 self.infinite = point.astype(np.float64)
@@ -239,7 +273,7 @@ class RatioMajorants(Majorants):
                 found += self._part(part.cell, len(self.branches) - 1, differences)
         return found
 
-    def _exact_point(self, exact: ExactNetwork, cell: int, branch: _Branch) -> Rationals | None:
+    def _exact_point(self, exact: ExactNetwork, cell: int, branch: Branch) -> Rationals | None:
         """Return a point of a cell with this order of the logits, over the rationals."""
         pattern, cuts = self.complex[cell].pattern, self.complex[cell].cuts
         widths = self.complex.network.widths
@@ -260,33 +294,3 @@ class RatioMajorants(Majorants):
         zero = rationals(np.zeros(self.complex.network.features))
         optimum = exact_maximum(zero, np.concatenate([rows, A]), offsets)
         return None if optimum is None else optimum.point
-
-
-def _branches(classes: int, label: int, *, bounded: bool) -> list[_Branch]:
-    """Return the orders of the logits that matter, which together cover every case."""
-    others = [j for j in range(classes) if j != label]
-    found = []
-    for first, third in itertools.permutations(others, 2):
-        rest = [j for j in others if j not in (first, third)]
-        below = [(j, third) for j in rest]
-        order = ((first, label), (third, first), *below)  # the label on top, then ``first``
-        found.append(_Branch(order, -1.0, 0.0, (first, label), (label, third)))
-        order = ((label, first), (third, label), *below)  # ``first`` on top, then the label
-        found.append(_Branch(order, 0.0, 1.0, (first, label), (first, third)))
-    for pair in itertools.combinations(others, 2):
-        rest = [] if bounded else [j for j in others if j not in pair]
-        order = (*((label, j) for j in pair), *((j, label) for j in rest))
-        found.append(_Branch(order, 1.0, 1.0))
-    if not bounded:
-        for top in itertools.permutations(others, 3):
-            rest = [j for j in range(classes) if j not in top]
-            order = ((top[1], top[0]), (top[2], top[1]), *((j, top[2]) for j in rest))
-            found.append(_Branch(order, 1.0, np.inf, (top[0], label), (top[0], top[2]), top))
-    return found
-
-
-def _tie(classes: int, top: list[int]) -> _Branch:
-    """Return the case of three equal logits on top."""
-    a, b, c = top
-    rest = [(j, a) for j in range(classes) if j not in top]
-    return _Branch(((a, b), (b, c), (c, a), *rest), np.inf, np.inf)

@@ -47,12 +47,14 @@ def escape(cells: CellComplex, pieces: Pieces, norm: GroundNorm) -> tuple[Ray | 
     for piece in np.argsort(-lengths, kind="stable").tolist():
         if lengths[piece] <= reached:
             break
-        cell = cells[int(pieces.cells[piece])]
-        matrix = np.concatenate([cell.half_spaces.matrix, support])
+        matrix = np.concatenate([pieces.rows(cells, piece).matrix, support])
         slope = steepest_recession(pieces.gradients[piece], matrix, norm)
         bound = max(bound, slope.upper)
         if slope.lower > reached:
-            reached, best = slope.lower, Ray(cell.interior, slope.direction, slope.lower)
+            reached, best = (
+                slope.lower,
+                Ray(pieces.base(cells, piece), slope.direction, slope.lower),
+            )
     return best, bound
 
 

@@ -5,6 +5,8 @@ pieces form a tree, cuts stay with the node they were found at, and a leaf is bo
 cut of its ancestors.
 """
 
+from typing import Any
+
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
@@ -13,7 +15,7 @@ from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
 from wdaverify.norms import GroundNorm
 
-__all__ = ["CutTree"]
+__all__ = ["Columns", "CutTree"]
 
 CHUNK = 4_000_000
 """Numbers in one block of lines."""
@@ -69,7 +71,7 @@ class CutTree(CutPool):
         return table
 
     def lines(self, points: Floats, cuts: Integers, penalty: Penalty, reach: Floats) -> Floats:
-        """Evaluate some cuts on samples: ``(N, n), (C,) -> (N, C)``; linear prices in one product."""
+        """Evaluate some cuts on samples, ``(N, C)``: linear prices in one product."""
         if (penalty.order > 1 and penalty.multiplier > 0) or not np.isfinite(reach).all():
             return super().lines(points, cuts, penalty, reach)
         steepness, size = self.steepness[cuts], self._sizes[self.owners[cuts]]
@@ -77,3 +79,25 @@ class CutTree(CutPool):
         lines = np.column_stack([points, reach]) @ np.column_stack([self.gradients[cuts], excess]).T
         lines += self.offsets[cuts]
         return np.asarray(lines)
+
+
+class Columns:
+    """A table ``(N, P)`` that gets more columns."""
+
+    def __init__(self, table: Any) -> None:  # noqa: ANN401
+        self._room, self.shape = table, table.shape
+
+    @property
+    def array(self) -> Any:  # noqa: ANN401
+        """The table, writable."""
+        return self._room[:, : self.shape[1]]
+
+    def append(self, more: Any) -> None:  # noqa: ANN401
+        """Append columns."""
+        start, stop = self.shape[1], self.shape[1] + more.shape[1]
+        if stop > self._room.shape[1]:
+            room = np.empty((self.shape[0], 2 * stop), dtype=more.dtype)
+            room[:, :start] = self.array
+            self._room = room
+        self._room[:, start:stop] = more
+        self.shape = (self.shape[0], stop)

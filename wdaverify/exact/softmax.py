@@ -2,7 +2,8 @@ r"""Cross-entropy on cells: affine majorants from the vertices of boxes of logit
 
 Where ``k`` is the top logit, with the differences :math:`d_j = z_j - z_k \le 0`,
 
-.. math:: \log\sum_j e^{z_j-z_y} = (z_k - z_y) + f(d),\qquad f(d)=\log\Big(1+\sum_{j\ne k}e^{d_j}\Big).
+.. math:: \log\sum_j e^{z_j-z_y} = (z_k - z_y) + f(d),\qquad
+          f(d)=\log\Big(1+\sum_{j\ne k}e^{d_j}\Big).
 
 ``f`` is convex, so an affine function lies above it on a box as soon as it does at the vertices.
 The best one at a point is the concave envelope of the vertex values. ``f`` grows in every ``d_j``,
@@ -62,7 +63,7 @@ class SoftmaxMajorants(Majorants):
     def coordinates(self, part: Part, point: Floats) -> Floats:  # noqa: D102
         J, c = self.maps.matrices[part.cell], self.maps.offsets[part.cell]
         z = J @ point + c
-        return np.clip(z - z[part.kind], part.lower, part.upper)
+        return np.asarray(np.clip(z - z[part.kind], part.lower, part.upper))
 
     def loss(self, part: Part, point: Floats) -> float:  # noqa: D102
         J, c = self.maps.matrices[part.cell], self.maps.offsets[part.cell]
@@ -151,21 +152,21 @@ def envelope_plane(lower: Floats, upper: Floats, top: int, d: Floats) -> tuple[F
 
 
 def _slopes(box: Floats, values: Floats, d: Floats) -> Floats:
-    """Slopes of the concave envelope of vertex values at ``d``, vertices in the order of product."""
+    """Slopes at ``d`` of the concave envelope of vertex values, in the order of ``product``."""
     size = box[1] - box[0]
     if len(d) == 1:
         return np.asarray((values[1:] - values[:1]) / size)
     if len(d) == 2:  # the exchanged corners are never below the others: f is submodular
         low, right, left, high = values[0], values[2], values[1], values[3]
         if ((d - box[0]) / size).sum() <= 1.0:
-            return np.array([right - low, left - low]) / size
-        return np.array([high - left, high - right]) / size
+            return np.asarray(np.array([right - low, left - low]) / size)
+        return np.asarray(np.array([high - left, high - right]) / size)
     corners = np.array(list(itertools.product((0.0, 1.0), repeat=len(d))))
     program = LinearProgram(np.zeros(len(values)), np.full(len(values), np.inf))
     equal = np.concatenate([np.ones((1, len(values))), corners.T])
     target = np.append(1.0, (d - box[0]) / size)
     program.add_rows(equal, target, target)
-    return program.maximize(values).multipliers[1:] / size
+    return np.asarray(program.maximize(values).multipliers[1:] / size)
 
 
 def _tangent(lower: Floats, upper: Floats, d: Floats, free: Bools) -> tuple[Floats, float]:

@@ -80,12 +80,13 @@ def solver_for(  # noqa: PLR0913
     *,
     cells: CellComplex | None = None,
     workers: int = 1,
+    curve: bool = False,
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> ExactSolver:
     """Return a solver for many radii of one problem; parameters as in :func:`solve`."""
-    choice = choose_engine(problem, engine, cells)
+    choice = choose_engine(problem, engine, cells, curve=curve)
     limits, progress = limits or Limits(), progress or (lambda _, __: None)
     desk = dispatcher_for(
         problem, choice, cells=cells, workers=workers, limits=limits, progress=progress

@@ -5,23 +5,19 @@ pair whose bound still exceeds the incumbent of its sample; its cut is added for
 its point is offered to every sample of the label.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.cells.complex import CellComplex
 from wdaverify.exact.majorants import Part
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
-from wdaverify.exact.program import PieceProgram, Solution, Unreachable
-from wdaverify.exact.refinement import CutTree
+from wdaverify.exact.program import Solution, Unreachable
+from wdaverify.exact.refinement import Columns, CutTree
+from wdaverify.exact.resources import Counts, Programs
 from wdaverify.exact.witnesses import Witnesses
 from wdaverify.limits import Limits
-from wdaverify.norms import GroundNorm
 
 __all__ = ["Counts", "LabelSupremum", "Programs"]
 
@@ -31,49 +27,6 @@ SETTLED = 1e-10
 
 DOUBT = 1e-9
 """An evaluation that misses the formula of its part by more (relative) is made anew nearby."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """How much work was done."""
-
-    cells: int = 0
-    nodes: int = 0
-    pieces: int = 0
-    programs: int = 0
-    suprema: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the counts by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(slots=True)
-class Programs:
-    """The programs of the most recently used pieces."""
-
-    cells: CellComplex
-    norm: GroundNorm
-    capacity: int = 2000
-    kept: OrderedDict[tuple[int, int, int], PieceProgram] = field(default_factory=OrderedDict)
-
-    def of(self, pieces: Pieces, piece: int) -> PieceProgram:
-        """Return the program of a piece; pieces without a threshold share that of their cell."""
-        cell, target = int(pieces.cells[piece]), int(pieces.targets[piece])
-        if pieces.parts:
-            key = (pieces.label, -1, piece)
-        elif pieces.thresholds is None:
-            key = (-1, cell, -1)
-        else:
-            key = (pieces.label, cell, target)
-        if key in self.kept:
-            self.kept.move_to_end(key)
-            return self.kept[key]
-        program = PieceProgram(pieces.rows(self.cells, piece), self.cells.support, self.norm)
-        self.kept[key] = program
-        if len(self.kept) > self.capacity:
-            self.kept.popitem(last=False)
-        return program
 
 
 class LabelSupremum:
@@ -209,8 +162,8 @@ class _Search:
         self.penalty, self.reach = question
         self.best, self.value = label.witnesses.best(*question)
         self.known = self.value.copy() if floor is None else np.maximum(self.value, floor)
-        self.table = _Columns(label.pool.bounds(label.samples, *question))
-        self.asked = _Columns(np.zeros(self.table.shape, dtype=bool))
+        self.table = Columns(label.pool.bounds(label.samples, *question))
+        self.asked = Columns(np.zeros(self.table.shape, dtype=bool))
         self.open = np.arange(len(self.known))
 
     def upper(self) -> Floats:
@@ -241,10 +194,13 @@ class _Search:
         """Solve for samples whose largest bound is that of one piece, the largest excess first."""
         while True:
             self.label.limits.check("solving sub-problems")
-            excess = self.table.array[samples, piece] - self.target(samples)
-            excess[self.asked.array[samples, piece]] = -np.inf
-            k = int(excess.argmax())
-            if not excess[k] > 0 or self._ask(int(samples[k]), piece):
+            bounds, target = self.table.array[samples, piece], self.target(samples)
+            left = (bounds > target) & ~self.asked.array[samples, piece]
+            samples = samples[left]
+            if len(samples) == 0:
+                return
+            excess = bounds[left] - target[left]
+            if self._ask(int(samples[excess.argmax()]), piece):
                 return
 
     def _ask(self, i: int, piece: int) -> bool:
@@ -321,25 +277,3 @@ class _Search:
         self.table.append(lines)
         self.asked.append(np.zeros(lines.shape, dtype=bool))
         return True
-
-
-class _Columns:
-    """A table ``(N, P)`` that gets more columns."""
-
-    def __init__(self, table: Any) -> None:  # noqa: ANN401
-        self._room, self.shape = table, table.shape
-
-    @property
-    def array(self) -> Any:  # noqa: ANN401
-        """The table, writable."""
-        return self._room[:, : self.shape[1]]
-
-    def append(self, more: Any) -> None:  # noqa: ANN401
-        """Append columns."""
-        start, stop = self.shape[1], self.shape[1] + more.shape[1]
-        if stop > self._room.shape[1]:
-            room = np.empty((self.shape[0], 2 * stop), dtype=more.dtype)
-            room[:, :start] = self.array
-            self._room = room
-        self._room[:, start:stop] = more
-        self.shape = (self.shape[0], stop)

@@ -29,8 +29,9 @@ from wdaverify.exact.flips import Flips
 from wdaverify.exact.pricing import Pricing
 from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
+from wdaverify.exact.unbounded import infinite_value
 from wdaverify.limits import Limits
-from wdaverify.loss import ZeroOne
+from wdaverify.loss import DLR, ZeroOne
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
 
@@ -93,6 +94,13 @@ class ExactSolver:
         return self._pricing
 
     @property
+    def labels(self) -> tuple[int, ...]:
+        """Labels that mass can have: those of the samples, all where labels move."""
+        if self.problem.cost.label_cost is not None:
+            return tuple(range(self.problem.network.classes))
+        return self.problem.active_labels
+
+    @property
     def floor(self) -> float:
         """Smallest multiplier at which the suprema are finite (order 1), rounded up."""
         return self.pricing.floor
@@ -100,6 +108,10 @@ class ExactSolver:
     def solve(self, radius: float) -> ExactValue:
         """Return the worst-case value at one radius ``ε >= 0``, in input units."""
         try:
+            if self.problem.cost.finite and radius > 0 and isinstance(self.problem.loss, DLR):
+                found = infinite_value(self.problem, self.desk.oracle, self.labels, radius)
+                if found is not None:
+                    return found
             if isinstance(self.problem.loss, ZeroOne):
                 self.distances()
                 upper = self.flips.upper(radius)
@@ -156,8 +168,10 @@ class ExactSolver:
             pricing.price(multiplier)
             tried.append(multiplier)
         self._shorten(radius)
+        bound, lower = pricing.lines.bound(budget), self.atoms.merge().value(budget)
+        if bound - lower <= SMALL * self.tolerance * scale(lower, bound):
+            return bound
         outer = self.outer()
-        bound = pricing.lines.bound(budget)
         return bound if outer is None else min(bound, outer.value(budget))
 
     def _next(self, budget: float, radius: float, tried: list[float]) -> float | None:

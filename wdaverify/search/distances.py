@@ -16,6 +16,7 @@ from wdaverify.limits import Limits
 from wdaverify.loss import Margin
 from wdaverify.network import ReLUNetwork
 from wdaverify.search.attack import attack
+from wdaverify.search.cell import Cell, Finish
 from wdaverify.search.lagrangian import dual_bound
 from wdaverify.search.program import Node, NodeProgram, Relaxed
 from wdaverify.search.rings import Price, Rings, rings_for
@@ -67,6 +68,9 @@ class _Nearest(Goal):
     def relax(self, program: NodeProgram, node: Node) -> Relaxed | None:
         found = program.nearest(node, self.search.depth)
         return program.solve(node, 0.0) if found is None else found
+
+    def finish(self, cell: Cell) -> Finish | None:
+        return cell.nearest(self.search.depth)
 
     def offer(self, owner: Integers, moves: Floats) -> None:
         self.search.offer(owner, moves)

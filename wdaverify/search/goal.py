@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from wdaverify.arrays import Bools, Floats, Integers
+from wdaverify.search.cell import Cell, Finish
 from wdaverify.search.program import Node, NodeProgram, Relaxed
 from wdaverify.search.rings import Price, Rings
 
@@ -36,6 +37,10 @@ class Goal(ABC):
     @abstractmethod
     def relax(self, program: NodeProgram, node: Node) -> Relaxed | None:
         """Solve the relaxation of a node."""
+
+    def finish(self, cell: Cell) -> Finish | None:
+        """Solve a decided node for l2."""
+        return cell.finish(self.price)
 
     @abstractmethod
     def offer(self, owner: Integers, moves: Floats) -> None:

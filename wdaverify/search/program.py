@@ -86,6 +86,11 @@ class NodeProgram:
         self._add_thresholds()
         self._fixed = self._program.rows
 
+    @property
+    def curved(self) -> bool:
+        """Whether tangents stand for the norm or the power."""
+        return self.order > 1 or self.norm.name == "l2"
+
     def solve(self, node: Node, multiplier: float) -> Relaxed | None:
         """Maximise over a node; ``None`` where the solver finds no optimum."""
         self._place(node)

@@ -19,8 +19,14 @@ from wdaverify.norms import GroundNorm
 __all__ = ["Price", "Rings", "Shell", "rings_for"]
 
 
-HALVINGS = 36
-"""Bisection steps for l2, of the logarithm: near the best ``κ`` the bound is flat."""
+HALVINGS = 48
+"""Bisection steps for l2 and orders other than 1 and 2, of the logarithm of ``κ``."""
+
+NEWTON = 20
+"""Newton steps for l2: they follow a concave function of few pieces, monotonically."""
+
+SMALLEST, LARGEST = 1e-150, 1e150
+"""Range of ``κ``."""
 
 
 class Price(NamedTuple):
@@ -215,9 +221,8 @@ class _Diamonds(_Plain):
 class RoundRings(Rings):
     r"""l2: for any ``y``, :math:`g\cdot u \le \sum_k |g_k-y_k|\,room_k + \|y\|\,\|u\|`.
 
-    The best ``y`` is ``min(|g|, κ room)`` with the sign of ``g``; features with
-    ``|g| <= κ room`` are free, the others at their room. ``κ`` is found by bisection; the bound
-    holds for any ``κ``.
+    The best ``y`` is ``min(|g|, κ room)`` with the sign of ``g``, the move ``y / κ``; features with
+    ``|g| <= κ room`` are free, the others at their room. The bound holds for any ``κ``.
     """
 
     def at(self, owner: Integers, ring: Integers) -> Shell:
@@ -229,31 +234,84 @@ class _Rounds(_Plain):
     def maximum(self, g: Floats, price: Price) -> tuple[Floats, Floats]:
         size = np.abs(g)
         rooms = np.where(g > 0, self.upper, -self.lower)
-        kappa = _balance(size, rooms, self.inner, self.outer, price)
-        y = np.minimum(size, kappa[:, None] * rooms)
+        kappa = _balance(size, rooms, self.inner, self.outer, price)[:, None]
+        y = np.minimum(size, kappa * rooms)
         steep = np.sqrt(np.einsum("ij,ij->i", y, y))
         stop = price.stop(steep, self.inner, self.outer)
         value = np.einsum("ij,ij->i", size - y, rooms) + steep * stop - price.of(stop)
-        move = y * (stop / np.where(steep > 0, steep, 1.0))[:, None]
-        return value, np.sign(g) * np.minimum(move, rooms)
+        return value, np.sign(g) * (y / kappa)
 
 
 def _balance(size: Floats, rooms: Floats, inner: Floats, outer: Floats, price: Price) -> Floats:
-    """Return ``κ`` where the slope ``|y(κ)|`` meets the marginal cost at length ``|y(κ)| / κ``.
+    """Return ``κ`` where the slope ``|y(κ)|`` meets the marginal cost at length ``|y(κ)| / κ``."""
+    squares, roomy = size * size, rooms * rooms
+    steps = _Steps(squares, roomy)
+    kappa = _priced(size, rooms, steps, price)
+    lengths = np.sqrt(steps.at(kappa * kappa)) / kappa
+    for radius, beyond in ((inner, lengths < inner), (outer, lengths > outer)):
+        rows = np.flatnonzero(beyond)
+        if len(rows):
+            some = _Steps(squares[rows], roomy[rows])
+            kappa[rows] = some.meets(np.zeros(len(rows)), radius[rows] ** 2)
+    return kappa
 
-    Beyond the largest ratio of slope to room ``y = g``, and nothing changes any more.
-    """
+
+def _priced(size: Floats, rooms: Floats, steps: "_Steps", price: Price) -> Floats:
+    """Return ``κ`` where slope and marginal cost meet, whatever the ring."""
+    if price.multiplier == 0:
+        return np.full(len(size), SMALLEST)
+    if price.order == 2:
+        return np.full(len(size), 2.0 * price.multiplier)
+    if price.order == 1:
+        return steps.meets(np.full(len(size), price.multiplier**2), np.zeros(len(size)))
     free = rooms > 0
     ratios = np.where(free, size / np.where(free, rooms, 1.0), 0.0)
-    high = np.maximum(ratios.max(axis=1, initial=0.0), 1e-300)
+    high = np.clip(ratios.max(axis=1, initial=0.0), SMALLEST, LARGEST)
+    ends = np.zeros(len(size)), np.full(len(size), np.inf)
+    top = np.sqrt(steps.at(high * high))
+    far = price.stop(top, *ends) < top / high  # beyond, nothing is at its room
+    rate = price.multiplier * price.order
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alone = np.where(top > 0, top / (top / rate) ** (1.0 / (price.order - 1.0)), LARGEST)
     low = 1e-18 * high
     for _ in range(HALVINGS):
         middle = np.sqrt(low) * np.sqrt(high)
-        y = np.minimum(size, middle[:, None] * rooms)
-        steep = np.sqrt(np.einsum("ij,ij->i", y, y))
-        far = price.stop(steep, inner, outer) < steep / middle
-        low, high = np.where(far, middle, low), np.where(far, high, middle)
-    return np.asarray(high)
+        steep = np.sqrt(steps.at(middle * middle))
+        short = price.stop(steep, *ends) < steep / middle
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return np.asarray(np.where(far, np.clip(alone, SMALLEST, LARGEST), high))
+
+
+class _Steps:
+    r"""The concave function :math:`S(q) = \sum_k \min(g_k^2, q\,room_k^2)` of ``q = κ²``."""
+
+    def __init__(self, squares: Floats, roomy: Floats) -> None:
+        self.squares, self.roomy = np.where(roomy > 0, squares, 0.0), roomy
+
+    def at(self, q: Floats) -> Floats:
+        """Return ``S (B,)``."""
+        values: Floats = np.minimum(self.squares, q[:, None] * self.roomy).sum(axis=1)
+        return values
+
+    def meets(self, level: Floats, slope: Floats) -> Floats:
+        """Return ``κ`` where ``S(q) = level + slope q``: one of the two is 0.
+
+        Newton's method comes from the left for a level, from the right for a slope.
+        """
+        flat = slope <= 0
+        total = self.squares.sum(axis=1)
+        q = np.where(flat, 0.0, total / np.where(flat, 1.0, slope))
+        for _ in range(NEWTON):
+            grown = q[:, None] * self.roomy
+            free = self.squares <= grown
+            value = np.where(free, self.squares, grown).sum(axis=1) - level - slope * q
+            rise = np.where(free, 0.0, self.roomy).sum(axis=1) - slope
+            there = (rise == 0) | (np.abs(value) <= 1e-15 * np.maximum(level, slope * q))
+            if there.all():
+                break
+            q = np.where(there, q, np.maximum(q - value / np.where(there, 1.0, rise), 0.0))
+        q = np.where(flat & (total <= level), np.inf, q)
+        return np.asarray(np.clip(np.sqrt(q), SMALLEST, LARGEST))
 
 
 def _collect(slopes: Floats, near: Floats, far: Floats, price: Price) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.limits import Limits
+from wdaverify.search.cell import Cell
 from wdaverify.search.goal import Goal, Work
 from wdaverify.search.lagrangian import (
     Aim,
@@ -190,10 +191,11 @@ class Tree:
         """Score, solve or split what stays open; return rows that nothing improves."""
         nodes = self.nodes
         some = rows[self._unscored(rows, goal)]
-        if len(some) >= CROWD:
+        if len(some) >= CROWD or self.program.curved:
             rows = rows[~self._climb(some, goal, rows)]
-        few = ~self._undecided(rows).any(axis=1)
-        ask = few | self._unscored(rows, goal)
+        ask = ~self._undecided(rows).any(axis=1)
+        if not self.program.curved:
+            ask |= self._unscored(rows, goal)
         before = nodes.value[rows]
         for row in rows[ask].tolist():
             if nodes.value[row] > goal.enough()[nodes.owner[row]]:
@@ -255,6 +257,8 @@ class Tree:
             nodes.lower[row],
             nodes.upper[row],
         )
+        if self.program.norm.name == "l2" and self._finish(row, node, goal):
+            return
         found = goal.relax(self.program, node)
         if found is None:
             self._leave(row, node, goal)
@@ -265,6 +269,22 @@ class Tree:
         nodes.score[row] = score(self.scaled, found.z, found.h, alpha[0])
         nodes.age[row] = 0
         self._try(row, found.nu[None, :], goal)
+
+    def _finish(self, row: int, node: Node, goal: Goal) -> bool:
+        """Project, where a node is decided; say whether that closed it."""
+        nodes, index = self.nodes, np.array([row])
+        if self._undecided(index).any():
+            return False
+        found = goal.finish(Cell(self.scaled, node))
+        if found is None:
+            return False
+        if found.move is None:
+            trials = nodes.nu[row] + 10.0 ** np.arange(-1, 10)[:, None] * found.nu
+            self._try(row, trials, goal)
+        else:
+            goal.offer(nodes.owner[index], found.move[None, :])
+            self._try(row, found.nu[None, :], goal)
+        return bool(nodes.value[row] <= goal.enough()[nodes.owner[row]])
 
     def _leave(self, row: int, node: Node, goal: Goal) -> None:
         """Follow the ray that shows a node to be empty, as far as that pays."""
