@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from wdaverify.arrays import Floats
-from wdaverify.atoms import Atoms, Distribution, Ray
+from wdaverify.atoms import Atoms
 from wdaverify.cost import TransportCost
+from wdaverify.distribution import Distribution, Ray
 from wdaverify.evaluation import certain_losses, margins_with_error
 from wdaverify.network import ReLUNetwork
 from wdaverify.problem import Problem

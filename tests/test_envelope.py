@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from reference.transport import transport_program
 
 from wdaverify.arrays import Floats
-from wdaverify.envelope import Allocation, Envelope, Merge, majorant, merge, minorant
+from wdaverify.envelope import Envelope, majorant, minorant
+from wdaverify.merging import Allocation, Merge, merge
 
 MANY = settings(deadline=None, max_examples=120, derandomize=True)
 FEW = settings(deadline=None, max_examples=40, derandomize=True)

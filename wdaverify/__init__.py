@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wdaverify.atoms import Distribution
     from wdaverify.bounds.attack import LowerBound, attack
     from wdaverify.bounds.certificate import UpperBound, certify
     from wdaverify.cells.complex import Cell, CellComplex, enumerate_cells
     from wdaverify.cost import TransportCost
+    from wdaverify.distribution import Distribution
     from wdaverify.errors import (
         EnumerationError,
         LimitReached,
@@ -41,7 +41,7 @@ _HOME = {
     "Box": "support",
     "Cell": "cells.complex",
     "CellComplex": "cells.complex",
-    "Distribution": "atoms",
+    "Distribution": "distribution",
     "EnumerationError": "errors",
     "ExactValue": "exact.answer",
     "LimitReached": "errors",

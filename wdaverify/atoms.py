@@ -5,99 +5,20 @@ evaluated in float64 numpy, points outside the support are dropped, and each sam
 atoms on its envelope: the lower bound of every method is the merge over these.
 """
 
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
-from wdaverify.envelope import (
-    Allocation,
-    Envelope,
-    Merge,
-    Segments,
-    majorants,
-    merge_segments,
-)
+from wdaverify.distribution import Distribution, Ray
+from wdaverify.envelope import Envelope, majorants
 from wdaverify.evaluation import certain_losses
+from wdaverify.merging import Allocation, Merge, Segments, merge_segments
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT
 
-__all__ = ["Atoms", "Distribution", "Ray"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ray:
-    """A direction in which the loss of a label grows for ever.
-
-    Attributes
-    ----------
-    base, direction
-        The half-line ``base + t · direction`` inside the support, shape ``(n,)``.
-    slope
-        Growth of the loss per unit of ``‖direction‖ t``.
-    """
-
-    base: Floats
-    direction: Floats
-    slope: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Distribution:
-    """A discrete distribution and the transport plan that reaches it from the data.
-
-    Attributes
-    ----------
-    points, labels, weights
-        Shapes ``(M, n)``, ``(M,)`` and ``(M,)``.
-    origin
-        Sample from which the mass of each atom comes, ``(M,)``.
-    certified
-        Atoms that are the rounding of a rational point at which an error was proved, ``(M,)``.
-    attained
-        Whether the supremum is attained here; ``False`` where mass still wants to travel farther.
-    """
-
-    points: Floats
-    labels: Integers
-    weights: Floats
-    origin: Integers
-    certified: Bools
-    attained: bool = True
-
-    def risk(self, problem: Problem) -> float:
-        """Evaluate the expected loss in float64 (certified errors count as such)."""
-        losses = certain_losses(problem, self.points, self.labels)
-        return float(self.weights @ np.where(self.certified, 1.0, losses))
-
-    def transport_cost(self, problem: Problem) -> float:
-        """Cost of the plan: ``Σ w ‖x' − x‖^p`` and the label moves; for order infinity a maximum."""
-        costs = problem.cost.of(self.points - problem.points[self.origin])
-        costs = costs + (problem.cost.label_cost or 0.0) * self.moved(problem)
-        return float(self.weights @ costs) if problem.cost.finite else float(costs.max())
-
-    def moved(self, problem: Problem) -> Bools:
-        """Whether each atom has another label than its sample, ``(M,)``."""
-        return np.asarray(self.labels != problem.labels[self.origin])
-
-    def exact_transport_cost(self, problem: Problem) -> Fraction:
-        """:meth:`transport_cost` over the rationals (l1 and l∞, integral or infinite order)."""
-        norm, order = problem.cost.norm, problem.cost.order
-        lengths = [
-            norm.exact_length([Fraction(a) - Fraction(b) for a, b in zip(x, y, strict=True)])
-            for x, y in zip(self.points.tolist(), problem.points[self.origin].tolist(), strict=True)
-        ]
-        if not problem.cost.finite:
-            return max(lengths)
-        masses = [Fraction(w) for w in self.weights.tolist()]
-        price = Fraction(problem.cost.label_cost or 0.0)
-        labels = [price * int(moved) for moved in self.moved(problem)]
-        return sum(
-            (m * (s ** int(order) + k) for m, s, k in zip(masses, lengths, labels, strict=True)),
-            Fraction(0),
-        )
+__all__ = ["Atoms"]
 
 
 class Atoms:
@@ -144,8 +65,8 @@ class Atoms:
             Where a label move is allowed, the labels there, ``(M,)``; the owners' when omitted.
         """
         labels = self.problem.labels[owners] if labels is None else labels
-        keep = np.isfinite(points).all(axis=-1)
-        keep[keep] = self.problem.support.contains(points[keep])
+        finite = np.flatnonzero(np.isfinite(points).all(axis=-1))
+        keep = finite[self.problem.support.contains(points[finite])]
         points, owners, labels = points[keep], owners[keep], labels[keep]
         if len(points) == 0:
             return
@@ -320,7 +241,9 @@ class Atoms:
         atoms, masses = atoms[keep], masses[keep]
         owners = self.owners[atoms]
         certified = self.certified[atoms]
-        return Distribution(self.points[atoms], self.labels[atoms], masses, owners, certified, attained)
+        return Distribution(
+            self.points[atoms], self.labels[atoms], masses, owners, certified, attained
+        )
 
     def _escaped(
         self, atoms: Integers, masses: Floats, allocation: Allocation, limit: float

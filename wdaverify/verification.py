@@ -4,7 +4,6 @@ The attack never sees a solver, the layer product never sees the cells; the exac
 between them. A violation means that one of the three is wrong, and is raised, never smoothed over.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,8 +14,8 @@ from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.by_cells import CellOracle
-from wdaverify.exact.engine import Choice, choose_engine, dispatcher_for
 from wdaverify.exact.dispatch import Dispatcher
+from wdaverify.exact.engine import Choice, choose_engine, dispatcher_for
 from wdaverify.exact.solve import check_radius
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from first_points import first_points
 
 import wdaverify as wv
-from wdaverify.envelope import Merge, majorant, merge
+from wdaverify.envelope import majorant
+from wdaverify.merging import Merge, merge
 
 Floats = npt.NDArray[np.float64]
 Supremum = Callable[[int, float, float], tuple[float, list[Floats]]]

@@ -105,9 +105,7 @@ def test_a_limit_leaves_bounds_that_hold(engine, order):
     limits = Limits()
     cells = enumerate_cells(problem.network, problem.support)
     choice = choose_engine(problem, engine)
-    desk = dispatcher_for(
-        problem, choice, cells=cells, limits=limits, progress=lambda _, __: None
-    )
+    desk = dispatcher_for(problem, choice, cells=cells, limits=limits, progress=lambda _, __: None)
     assert isinstance(desk, Dispatcher)
     limits.stop.set()
     found = solver_for(problem, engine, cells=cells, limits=limits).solve(0.2)

@@ -46,7 +46,9 @@ def points_of(cells, count, seed, wide=1.0):
 
 def from_below(search, penalty, reach):
     """What the best witnesses reach, evaluated anew."""
-    points = search.witnesses.points[search.best(penalty, reach)]
+    points = search.witnesses.points[
+        search.witnesses.best(penalty, reach, np.arange(len(reach)))[0]
+    ]
     distances = search.norm.length(points - search.samples)
     assert np.all(distances <= reach * (1 + 1e-9))
     return search.evaluate(points) - penalty.of(distances)
@@ -139,12 +141,14 @@ def test_after_a_limit_the_open_bounds_are_valid():
     stopped = supremum_of(cells, LOSSES["cross-entropy"], 0, samples, limits=Limits(seconds=0.0))
     with pytest.raises(LimitReached):
         stopped.bounds(Penalty(0.2), reach)
-    bounds = stopped.open_bounds(Penalty(0.2), reach)
+    bounds = stopped.open_bounds(Penalty(0.2), reach, np.arange(10))
     assert np.all(np.isfinite(bounds))
     assert np.all(bounds >= values - 1e-9)
     done = supremum_of(cells, LOSSES["cross-entropy"], 0, samples)
     tight = done.bounds(Penalty(0.2), reach, tolerance=TOLERANCE)
-    np.testing.assert_allclose(done.open_bounds(Penalty(0.2), reach), tight, atol=1e-7)
+    np.testing.assert_allclose(
+        done.open_bounds(Penalty(0.2), reach, np.arange(10)), tight, atol=1e-7
+    )
 
 
 def test_pieces_refined_for_one_multiplier_serve_the_next():
@@ -189,7 +193,7 @@ def test_witnesses_find_the_best_point_for_every_norm():
         witnesses = Witnesses(samples, own, norm)
         for k in range(50):
             witnesses.add(points[k : k + 1], values[k : k + 1])
-        index, value = witnesses.best(Penalty(0.7, 2.0), np.full(7, 1.5))
+        index, value = witnesses.best(Penalty(0.7, 2.0), np.full(7, 1.5), np.arange(7))
         for i in range(7):
             distances = norm.length(points - samples[i])
             offered = np.where(distances <= 1.5, values - 0.7 * distances**2, -np.inf)

@@ -13,9 +13,9 @@ from wdaverify.bounds.certificate import certificates
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import SandwichViolation
 from wdaverify.exact.cuts import Cut
+from wdaverify.exact.engine import Choice
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import loss_pieces
-from wdaverify.exact.engine import Choice
 from wdaverify.exact.program import PieceProgram
 from wdaverify.exact.value import ExactSolver
 from wdaverify.loss import Margin

@@ -12,7 +12,7 @@ import pytest
 from reference import combinations
 from reference.combinations import Combination, active, problem_of, solved, stored, table
 from reference.interval import interval_value
-from reference.question import distance, loss, margin, support_rows
+from reference.question import RATIOS, distance, loss, margin, support_rows
 from reference.transport import Distribution, wasserstein_cost
 
 import wdaverify
@@ -109,12 +109,20 @@ def by_name(cells):
 # --- the table -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", **by_name(CELLS))
+def by_cost(cells):
+    """All cells; three of four whose loss and cost are both curved take seconds: nightly."""
+    for k, cell in enumerate(cells):
+        curved = cell.loss in ("cross-entropy", *RATIOS) and 1 < cell.order < math.inf
+        marks = [pytest.mark.slow] if curved and k % 4 else []
+        yield pytest.param(cell, marks=marks, id=str(cell))
+
+
+@pytest.mark.parametrize("cell", list(by_cost(CELLS)))
 def test_every_combination_in_the_plane_is_the_oracles(cell):
     check(cell, BRACKETS[str(cell)])
 
 
-@pytest.mark.parametrize("cell", **by_name(LINES[::2]))
+@pytest.mark.parametrize("cell", list(by_cost(LINES[::2])))
 def test_combinations_on_a_line_are_the_growth_functions(cell):
     question, radius = problem_of(cell)
     check(cell, interval_value(active(question), radius))

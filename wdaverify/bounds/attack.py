@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.atoms import Atoms, Distribution
+from wdaverify.atoms import Atoms
 from wdaverify.bounds.campaign import Campaign
 from wdaverify.bounds.ladder import checked_radii, scale_of
 from wdaverify.bounds.options import AttackOptions, Progress
 from wdaverify.cost import TransportCost
+from wdaverify.distribution import Distribution
 from wdaverify.errors import LimitReached
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne

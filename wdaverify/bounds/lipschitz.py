@@ -15,9 +15,10 @@ import math
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.envelope import Envelope, majorant, merge
+from wdaverify.envelope import Envelope, majorant
 from wdaverify.evaluation import certain_losses, margins_with_error
 from wdaverify.loss import DLR, TruncatedDLR, ZeroOne
+from wdaverify.merging import merge
 from wdaverify.network import ReLUNetwork
 from wdaverify.norms import GroundNorm
 from wdaverify.problem import Problem

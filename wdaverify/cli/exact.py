@@ -22,6 +22,7 @@ from wdaverify.tolerances import EXACT
 
 __all__ = ["curve", "distances", "exact", "worst_case"]
 
+
 def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSolver:
     """Return the solver of the engine that was asked for, or chosen."""
     options = session.options

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from wdaverify.atoms import Distribution
+from wdaverify.distribution import Distribution
 from wdaverify.tolerances import EXACT, scale
 
 __all__ = ["ExactValue"]

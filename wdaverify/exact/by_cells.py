@@ -5,8 +5,8 @@ from functools import cached_property, partial
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.atoms import Ray
 from wdaverify.cells.complex import CellComplex
+from wdaverify.distribution import Ray
 from wdaverify.errors import LimitReached
 from wdaverify.exact.distances import Distances, ErrorSet, unknown_distances
 from wdaverify.exact.oracle import Asked, Decision, Suprema
@@ -73,16 +73,17 @@ class CellOracle:
 
     def suprema(self, asked: Asked) -> Suprema:
         """Settle every sample asked about."""
-        search, index, reach, floor = self._placed(asked)
-        bounds = search.bounds(asked.penalty, reach, floor=floor, tolerance=asked.tolerance)[index]
-        best = search.best(asked.penalty, reach)[index]
+        search, rows = self._search(asked.label), self._rows(asked)
+        bounds, points = search.suprema(
+            asked.penalty, asked.reach, rows, asked.floor, asked.tolerance
+        )
         slope = search.pool.slope(asked.penalty)
-        return Suprema(bounds, np.full(len(index), slope), search.witnesses.points[best])
+        return Suprema(bounds, np.full(len(rows), slope), points)
 
     def open_bounds(self, asked: Asked) -> Floats:
         """Bound the suprema by the cuts known so far."""
-        search, index, reach, _ = self._placed(asked)
-        return search.open_bounds(asked.penalty, reach)[index]
+        search = self._search(asked.label)
+        return search.open_bounds(asked.penalty, asked.reach, self._rows(asked))
 
     def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:
         """See :func:`tail_points`."""
@@ -143,13 +144,9 @@ class CellOracle:
             )
         return self._suprema[label]
 
-    def _placed(self, asked: Asked) -> tuple[LabelSupremum, Integers, Floats, Floats]:
-        """Return the search of the label and the arrays of the question on all its samples."""
-        every = self._samples[asked.label]
-        index = np.searchsorted(every, asked.samples)
-        reach, floor = np.zeros(len(every)), np.full(len(every), np.inf)
-        reach[index], floor[index] = asked.reach, asked.floor
-        return self._search(asked.label), index, reach, floor
+    def _rows(self, asked: Asked) -> Integers:
+        """Places of the samples asked about among those of the label."""
+        return np.searchsorted(self._samples[asked.label], asked.samples)
 
     def _evaluate(self, label: int, points: Floats) -> Floats:
         return self.problem.evaluate(points, np.full(len(points), label))

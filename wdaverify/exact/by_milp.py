@@ -20,8 +20,8 @@ from dataclasses import replace
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.atoms import Ray
 from wdaverify.cells.frame import bounding_box
+from wdaverify.distribution import Ray
 from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.distances import Distances, unknown_distances
 from wdaverify.exact.fallback import interval_ceiling, layer_constant

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.atoms import Ray
+from wdaverify.distribution import Ray
 from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.distances import Distances, unknown_distances
 from wdaverify.exact.fallback import interval_ceiling, layer_constant
@@ -30,8 +30,7 @@ FINEST = 1e-9
 
 
 class SearchOracle:
-    """Suprema by branch and bound; one search for each label, kept between questions.
-    """
+    """Suprema by branch and bound; one search for each label, kept between questions."""
 
     name = "search"
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
-from wdaverify.envelope import Merge
 from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.solve import solver_for
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
+from wdaverify.merging import Merge
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
 

@@ -13,7 +13,6 @@ from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.by_milp import MilpOracle
 from wdaverify.exact.by_search import SearchOracle
 from wdaverify.exact.dispatch import Dispatcher
-from wdaverify.exact.oracle import Oracle
 from wdaverify.exact.workers import Workers
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
@@ -73,9 +72,9 @@ def choose_engine(
     cost = problem.cost
     if count > MANY:
         return Choice("search", f"up to {count:.3g} cells are too many to list")
-    if cost.norm.polyhedral and (cost.order == 1 or not cost.finite) and not curve:
-        if count > EACH * len(problem):
-            return Choice("search", f"up to {count:.3g} cells for {len(problem)} samples")
+    quick = cost.norm.polyhedral and (cost.order == 1 or not cost.finite) and not curve
+    if quick and count > EACH * len(problem):
+        return Choice("search", f"up to {count:.3g} cells for {len(problem)} samples")
     return Choice("cells", f"at most {count:.3g} cells")
 
 
@@ -87,7 +86,7 @@ def possible_cells(problem: Problem) -> float:
     return float(sum(comb(neurons, k) for k in range(min(features - fixed, neurons) + 1)))
 
 
-def dispatcher_for(  # noqa: PLR0913
+def dispatcher_for(
     problem: Problem,
     choice: Choice,
     *,
@@ -103,7 +102,7 @@ def dispatcher_for(  # noqa: PLR0913
     LimitReached
         The cells could not be enumerated within the limits.
     """
-    make: Callable[[Limits], Oracle]
+    make: Callable[[Limits], CellOracle | SearchOracle | MilpOracle]
     if choice.engine == "search":
         make = partial(SearchOracle, problem)
     elif choice.engine == "milp":

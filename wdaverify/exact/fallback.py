@@ -46,9 +46,7 @@ def interval_ceiling(problem: Problem, label: int) -> float:
     return float(top.max())
 
 
-def _through(
-    W: Floats, b: Floats, lower: Floats, upper: Floats
-) -> tuple[Floats, Floats]:
+def _through(W: Floats, b: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
     centre, spread = W @ ((lower + upper) / 2) + b, np.abs(W) @ ((upper - lower) / 2)
     room = OUTWARD * (np.abs(W) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(b))
     return centre - spread - room, centre + spread + room

@@ -43,7 +43,7 @@ def _farthest(problem: Problem, gradients: Floats, reach: Floats) -> Floats:
     """Return the step of each length that gains most along each gradient, ``(M, n)``."""
     name = problem.cost.norm.name
     if name == "linf":
-        return np.sign(gradients) * reach[:, None]
+        return np.asarray(np.sign(gradients) * reach[:, None])
     if name == "l2":
         lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
         return gradients / np.where(lengths > 0, lengths, 1.0) * reach[:, None]
@@ -64,4 +64,4 @@ def _margin_gradients(network: ReLUNetwork, points: Floats, label: int) -> Float
         start = end - len(network.slopes[k])
         g = (g * on[:, start:end]) @ network.weights[k]
         end = start
-    return g
+    return np.asarray(g)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from wdaverify.atoms import Atoms
-from wdaverify.envelope import Merge, merge
 from wdaverify.exact.dispatch import Dispatcher
 from wdaverify.exact.distances import Distances, ErrorSet, step_envelopes
 from wdaverify.loss import ZeroOne
+from wdaverify.merging import Merge, merge
 from wdaverify.problem import Problem
 
 __all__ = ["Flips"]

@@ -7,12 +7,12 @@ r"""What an engine answers, and all that the outer loop asks of it.
 from typing import NamedTuple, Protocol
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.atoms import Ray
-from wdaverify.exact.supremum import Counts
-from wdaverify.problem import Problem
+from wdaverify.distribution import Ray
 from wdaverify.exact.distances import Distances
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.recession import Tail
+from wdaverify.exact.supremum import Counts
+from wdaverify.problem import Problem
 
 __all__ = ["Asked", "Decision", "Oracle", "Suprema"]
 
@@ -43,12 +43,9 @@ class Asked(NamedTuple):
     floor: Floats
     tolerance: float
 
-
     def select(self, at: Integers) -> "Asked":
         """Ask about some of the samples only."""
-        return self._replace(
-            samples=self.samples[at], reach=self.reach[at], floor=self.floor[at]
-        )
+        return self._replace(samples=self.samples[at], reach=self.reach[at], floor=self.floor[at])
 
 
 class Suprema(NamedTuple):
@@ -93,7 +90,7 @@ class Oracle(Protocol):
         """Upper bound of the asymptotic slope of every label in play (0 on bounded supports)."""
 
     def group(self, label: int, samples: Integers) -> Integers:
-        """Number of the group, within a label, whose samples learn from each other, ``(m,)``."""
+        """Return numbers of the groups of a label whose samples learn from each other."""
 
     def suprema(self, asked: Asked) -> Suprema:
         """Answer; :class:`~wdaverify.errors.LimitReached` where a limit ends it."""

@@ -9,7 +9,8 @@ Every evaluation of :math:`\varphi_i` at a multiplier is a line above the envelo
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.envelope import Merge, merge, minorant
+from wdaverify.envelope import minorant
+from wdaverify.merging import Merge, merge
 
 __all__ = ["OuterLines"]
 

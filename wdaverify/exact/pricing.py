@@ -44,9 +44,7 @@ class Pricing:
         Smallest multiplier at which the suprema are finite (order 1), rounded up.
     """
 
-    def __init__(
-        self, problem: Problem, desk: Dispatcher, atoms: Atoms, tolerance: float
-    ) -> None:
+    def __init__(self, problem: Problem, desk: Dispatcher, atoms: Atoms, tolerance: float) -> None:
         self.problem, self.desk, self.tolerance = problem, desk, tolerance
         self.oracle = oracle = desk.oracle
         self.atoms, self.lines = atoms, OuterLines(problem.probabilities)
@@ -87,7 +85,7 @@ class Pricing:
     def tangent(self, radius: float) -> float:
         """Slope in the budget, at a radius, of a loss that grows with the Lipschitz constant."""
         order = self.problem.cost.order
-        return self.steepest / (order * radius ** (order - 1.0))
+        return float(self.steepest / (order * radius ** (order - 1.0)))
 
     def reaches(self, samples: Integers) -> Floats:
         """Distance beyond which samples leave the bounding box of the support, ``(m,)``."""

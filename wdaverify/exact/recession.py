@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.atoms import Ray
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.recession import is_bounded, steepest_recession
+from wdaverify.distribution import Ray
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
 from wdaverify.exact.program import Solution

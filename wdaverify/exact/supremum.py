@@ -58,7 +58,6 @@ class LabelSupremum:
         self.pool = CutTree(pieces, self.norm)
         self.witnesses = Witnesses(samples, evaluate(samples), self.norm)
         self._centres: dict[int, Floats] = {}
-        self._best: tuple[Penalty, Floats, Integers] | None = None
         counts.pieces += len(pieces)
 
     def bounds(
@@ -85,25 +84,29 @@ class LabelSupremum:
         LimitReached
             Time or memory ran out; cuts and witnesses found so far are kept.
         """
-        self.counts.suprema += len(self.samples)
-        search = _Search(self, (penalty, reach), floor, tolerance)
-        self._best = penalty, reach.copy(), search.best
-        search.run()
-        return search.upper()
+        return self.suprema(penalty, reach, np.arange(len(reach)), floor, tolerance)[0]
 
-    def open_bounds(self, penalty: Penalty, reach: Floats) -> Floats:
-        """Return what the cuts so far prove, without solving anything: ``(N,)``."""
-        return np.asarray(self.pool.bounds(self.samples, penalty, reach).max(axis=1))
+    def suprema(
+        self,
+        penalty: Penalty,
+        reach: Floats,
+        rows: Integers,
+        floor: Floats | None = None,
+        tolerance: float = SETTLED,
+    ) -> tuple[Floats, Floats]:
+        """Return :meth:`bounds` of some samples ``(m,)`` and the best points known, ``(m, n)``."""
+        self.counts.suprema += len(rows)
+        search = _Search(self, rows, (penalty, reach), floor, tolerance)
+        search.run()
+        return search.upper(), self.witnesses.points[search.best]
+
+    def open_bounds(self, penalty: Penalty, reach: Floats, rows: Integers) -> Floats:
+        """Return what the cuts so far prove, without solving anything: ``(m,)``."""
+        return np.asarray(self.pool.bounds(self.samples[rows], penalty, reach).max(axis=1))
 
     def points(self) -> Floats:
         """Every point found so far, ``(M, n)``."""
         return self.witnesses.points
-
-    def best(self, penalty: Penalty, reach: Floats) -> Integers:
-        """Return the best known point of each sample, as an index into the witnesses, ``(N,)``."""
-        if self._best is None or self._best[0] != penalty or np.any(self._best[1] != reach):
-            return self.witnesses.best(penalty, reach)[0]
-        return self._best[2]
 
     def offer(self, piece: int, solution: Solution) -> tuple[Floats, float]:
         """Add the point of a solution to the witnesses; return it with its value."""
@@ -154,15 +157,17 @@ class _Search:
     def __init__(
         self,
         label: LabelSupremum,
+        rows: Integers,
         question: tuple[Penalty, Floats],
         floor: Floats | None,
         tolerance: float,
     ) -> None:
-        self.label, self.tolerance = label, tolerance
+        self.label, self.rows, self.tolerance = label, rows, tolerance
+        self.samples = label.samples[rows]
         self.penalty, self.reach = question
-        self.best, self.value = label.witnesses.best(*question)
+        self.best, self.value = label.witnesses.best(*question, rows)
         self.known = self.value.copy() if floor is None else np.maximum(self.value, floor)
-        self.table = Columns(label.pool.bounds(label.samples, *question))
+        self.table = Columns(label.pool.bounds(self.samples, *question))
         self.asked = Columns(np.zeros(self.table.shape, dtype=bool))
         self.open = np.arange(len(self.known))
 
@@ -209,11 +214,11 @@ class _Search:
         label.counts.programs += 1
         self.asked.array[i, piece] = True
         solution = label.programs.of(label.pieces, piece).solve(
-            label.pieces.gradients[piece], label.samples[i], self.penalty, float(self.reach[i])
+            label.pieces.gradients[piece], self.samples[i], self.penalty, float(self.reach[i])
         )
         if isinstance(solution, Unreachable):
             label.pool.exclude(piece, solution.cut)
-            out = label.pool.excluded(solution.cut, label.samples, self.reach)
+            out = label.pool.excluded(solution.cut, self.samples, self.reach)
             self.table.array[out, piece] = -np.inf
             return False
         offset = solution.cut.offset + float(label.pieces.offsets[piece])
@@ -232,16 +237,15 @@ class _Search:
         )
 
     def _lines(self, cuts: Integers) -> Floats:
-        points, reach = self.label.samples[self.open], self.reach[self.open]
+        points, reach = self.samples[self.open], self.reach[self.open]
         return self.label.pool.lines(points, cuts, self.penalty, reach)
 
     def _offer(self, i: int, piece: int, solution: Solution) -> None:
         """Offer the point of a solution to the open samples."""
         label = self.label
         point, value = label.offer(piece, solution)
-        offered = label.witnesses.offer(
-            point, np.array([value]), self.penalty, self.reach, self.open
-        )[:, 0]
+        reach, rows = self.reach[self.open], self.rows[self.open]
+        offered = label.witnesses.offer(point, np.array([value]), self.penalty, reach, rows)[:, 0]
         better = self.open[offered > self.value[self.open]]
         self.value[self.open] = np.maximum(self.value[self.open], offered)
         self.best[better] = len(label.witnesses) - 1
@@ -253,7 +257,7 @@ class _Search:
         """Whether a bound is still too high, and the majorant at its point to blame for it."""
         label, target = self.label, self.target(np.array([i]))[0]
         reached = float(label.pieces.gradients[piece] @ point) + label.pieces.offsets[piece]
-        reached -= float(self.penalty.of(label.norm.length(point - label.samples[i])))
+        reached -= float(self.penalty.of(label.norm.length(point - self.samples[i])))
         return bool(self.table.array[i, piece] > target and reached > target)
 
     def _refine(self, i: int, piece: int, point: Floats) -> bool:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.atoms import Distribution
+from wdaverify.distribution import Distribution
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.oracle import Oracle
 from wdaverify.problem import Problem

@@ -19,7 +19,6 @@ import numpy as np
 
 from wdaverify.atoms import Atoms
 from wdaverify.cells.complex import CellComplex
-from wdaverify.envelope import Merge
 from wdaverify.errors import LimitReached
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.by_cells import CellOracle
@@ -32,6 +31,7 @@ from wdaverify.exact.supremum import Counts
 from wdaverify.exact.unbounded import infinite_value
 from wdaverify.limits import Limits
 from wdaverify.loss import DLR, ZeroOne
+from wdaverify.merging import Merge
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
 
@@ -219,9 +219,9 @@ class ExactSolver:
         """Right-hand slope of the value in the budget, where it is known."""
         if not self.problem.cost.finite:
             return None
-        if budget == 0 and not isinstance(self.problem.loss, ZeroOne):
-            if not self.pricing.piecewise_linear:
-                return None  # nothing was priced
+        zero_one = isinstance(self.problem.loss, ZeroOne)
+        if budget == 0 and not zero_one and not self.pricing.piecewise_linear:
+            return None  # nothing was priced
         return self.atoms.merge().multiplier(budget)
 
     def _fallback(self, radius: float) -> float:

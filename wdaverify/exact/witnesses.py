@@ -15,8 +15,6 @@ __all__ = ["Witnesses"]
 CHUNK = 2_000_000
 """Numbers in one block of distances."""
 
-EVERY = slice(None)
-
 ROUNDING = 1e-12
 """Relative excess over the reach that is rounding."""
 
@@ -60,18 +58,23 @@ class Witnesses:
     def __len__(self) -> int:
         return sum(map(len, self._values))
 
-    def best(self, penalty: Penalty, reach: Floats) -> tuple[Integers, Floats]:
-        """Return the best point of each sample and its value less the price, ``(N,)`` each."""
-        N = len(self.samples)
-        index, value = np.arange(N), self.values[:N].copy()
+    def best(self, penalty: Penalty, reach: Floats, rows: Integers) -> tuple[Integers, Floats]:
+        """Return the best point of some samples and its value less the price, ``(m,)`` each.
+
+        Parameters
+        ----------
+        reach, rows
+            Largest distance of each sample, and which samples, ``(m,)``.
+        """
+        N, m = len(self.samples), len(rows)
+        index, value = rows.copy(), self.values[rows]
         points, values = self.points[N:], self.values[N:]
-        step = max(1, CHUNK // max(1, N))
+        step = max(1, CHUNK // max(1, m))
         for start in range(0, len(points), step):
-            offered = self.offer(
-                points[start : start + step], values[start : start + step], penalty, reach
-            )
+            some = slice(start, start + step)
+            offered = self.offer(points[some], values[some], penalty, reach, rows)
             top = offered.argmax(axis=1)
-            best = offered[np.arange(N), top]
+            best = offered[np.arange(m), top]
             better = best > value
             index[better], value[better] = N + start + top[better], best[better]
         return index, value
@@ -82,15 +85,15 @@ class Witnesses:
         values: Floats,
         penalty: Penalty,
         reach: Floats,
-        samples: Integers | slice = EVERY,
+        rows: Integers,
     ) -> Floats:
-        """Return value less price of some points for samples, ``-inf`` beyond reach: ``(N, k)``."""
-        distances = self._distances(samples, points)
+        """Return value less price of some points for samples, ``-inf`` beyond reach: ``(m, k)``."""
+        distances = self._distances(rows, points)
         offered = values - penalty.of(distances)
-        return np.where(distances <= reach[samples, None] * (1.0 + ROUNDING), offered, -np.inf)
+        return np.where(distances <= reach[:, None] * (1.0 + ROUNDING), offered, -np.inf)
 
-    def _distances(self, samples: Integers | slice, points: Floats) -> Floats:
-        """Return all distances ``(N, k)``, feature by feature: a short last axis is slow."""
+    def _distances(self, samples: Integers, points: Floats) -> Floats:
+        """Return all distances ``(m, k)``, feature by feature: a short last axis is slow."""
         X, Y = self._columns[:, samples], points.T
         far = np.zeros((X.shape[1], Y.shape[1]))
         for x, y in zip(X, Y, strict=True):

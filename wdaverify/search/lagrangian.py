@@ -178,6 +178,8 @@ def ascend(
         path.run(rings.at(part.owner, part.ring), part, Aim(target, aim.pace), steps)
         path.store(found, todo)
         left -= steps
+        if 0 < left <= aim.pace.steps // 2 < left + steps:
+            path.forget()
         going = (path.best > target) & (left > 0)
         path.keep(going)
         todo = todo[going]
@@ -226,6 +228,11 @@ class _Path:
         total = np.maximum(self.total, 1e-300)
         found.nu[rows], found.value[rows], found.move[rows] = self.best_nu, self.best, self.move
         found.score[rows] = score(self.scaled, self.z / total, self.h / total, self.alpha)
+
+    def forget(self) -> None:
+        """Begin the average of the maximisers afresh: the first ones tell of the start."""
+        for total in (self.h, self.z, self.total):
+            total[:] = 0.0
 
     def keep(self, going: Bools) -> None:
         """Go on with some of the nodes."""
