@@ -84,7 +84,7 @@ def test_an_option_that_changes_the_question_drops_the_expected_values(capsys):
 
 def test_exact_agrees_with_verify(capsys):
     moons = [str(PROBLEMS / "moons"), "--samples", "10", "--radius", "0.05"]
-    exact = json_of(capsys, "exact", *moons)
+    exact = json_of(capsys, "exact", *moons, "--engine", "cells")
     both = json_of(capsys, "verify", *moons)
     assert exact["engine"] == "cells"
     assert exact["counts"]["cells"] > 100
@@ -170,10 +170,13 @@ def test_plot_is_a_picture(capsys, tmp_path):
     [
         (["verify", "nowhere"], ["nowhere"]),
         (["verify", "MOONS", "--loss", "huber"], ["--loss", "huber", "margin"]),
-        (["verify", "MOONS", "--loss", "cross-entropy"], ["cross-entropy", "margin"]),
-        (["verify", "MOONS", "--norm", "l2"], ["norm", "l2"]),
+        (
+            ["exact", "MOONS", "--loss", "cross-entropy", "--engine", "search"],
+            ["cross-entropy", "search"],
+        ),
+        (["exact", "MOONS", "--norm", "l2", "--engine", "milp"], ["milp", "l2"]),
         (["verify", "MOONS", "--norm", "l7"], ["l7", "linf"]),
-        (["verify", "MOONS", "--order", "2"], ["order", "2"]),
+        (["verify", "MOONS", "--order", "inf", "--label-cost", "1"], ["label-cost", "inf"]),
         (["verify", "MOONS", "--order", "0.5"], ["order", "0.5"]),
         (["verify", "MOONS", "--radius", "-1"], ["radius", "-1"]),
         (["verify", "MOONS", "--radius", "nan"], ["radius", "nan"]),
@@ -181,7 +184,7 @@ def test_plot_is_a_picture(capsys, tmp_path):
         (["verify", "MOONS", "--samples", "0"], ["samples", "0"]),
         (["verify", "MOONS", "--engine", "magic"], ["engine", "magic"]),
         (["verify", "MOONS", "--device", "abacus"], ["abacus"]),
-        (["verify", "MOONS", "--workers", "2"], ["workers"]),
+        (["verify", "MOONS", "--workers", "0"], ["workers"]),
         (["verify", "MOONS", "--plot", "picture.docx"], ["picture.docx"]),
         (["cells", "MOONS", "--radius", "1"], ["--radius"]),
         (["attack", "MOONS", "--method", "fgsm"], ["fgsm"]),

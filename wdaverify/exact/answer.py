@@ -45,5 +45,5 @@ class ExactValue:
         """``exact`` where the gap is within the tolerance, ``unbounded`` or ``bracket``."""
         if self.lower == math.inf:
             return "unbounded"
-        close = self.gap <= self.tolerance * scale(self.lower, self.upper)
+        close = self.gap <= self.tolerance * scale(self.lower, self.upper) < math.inf
         return "exact" if close else "bracket"

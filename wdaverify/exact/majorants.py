@@ -16,6 +16,7 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import Cell, CellComplex
+from wdaverify.errors import SolverError
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import PieceProgram, Solution
 from wdaverify.network import AffineMap
@@ -212,7 +213,10 @@ class Domain:
             cap = max(CAP, 2.0 * (float(a @ self.inside) + b))
             rows = AffineMap((a / length)[None, :], np.array([(cap - b) / length]))
             program = PieceProgram(stacked(self.rows, rows), self.support, LInf())
-        solution = program.solve(a / length, self.inside, Penalty(0.0))
+        try:
+            solution = program.solve(a / length, self.inside, Penalty(0.0))
+        except SolverError:  # undecided on an unbounded cell; infinity is a bound
+            return np.inf
         if not isinstance(solution, Solution):
             return -np.inf
         steepness = solution.cut.steepness

@@ -32,6 +32,9 @@ __all__ = ["PieceProgram", "Solution", "Unreachable"]
 SLACK = 1e-9
 """How far rows are moved out when rounding leaves no point that satisfies them."""
 
+TOO_FAR = 1e100
+"""A point beyond this is no answer; its cut is a bound all the same."""
+
 DOUBT = 1e-9
 """Relative disagreement of bound and value, or violation of a row, above which neither counts."""
 
@@ -243,6 +246,8 @@ class PieceProgram:
         gradient, sample, penalty, reach = asked
         point = sample.copy()
         point[self._free] += units.length * proposal.step
+        if np.abs(point).max(initial=0.0) > TOO_FAR:  # products with it overflow
+            point = sample
         point = np.clip(point, self.lower, self.upper)
         cut = self._cut(proposal, gradient, units.slope)
         distance = float(self.norm.length(point - sample))

@@ -6,10 +6,12 @@ its point is offered to every sample of the label.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
+from wdaverify.errors import SolverError
 from wdaverify.exact.majorants import Part
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
@@ -124,13 +126,7 @@ class LabelSupremum:
     def _pushed(self, piece: int, point: Floats, expected: float) -> tuple[Floats, Floats]:
         """Push a point at which float64 misses the loss, a tie of logits, into its part."""
         if piece not in self._centres:
-            program, axes = self.programs.of(self.pieces, piece), np.eye(point.shape[1])
-            asked = [
-                program.solve(axis, point[0], Penalty(0.0), 1.0)
-                for axis in np.concatenate([axes, -axes])
-            ]
-            found = [answer.point for answer in asked if isinstance(answer, Solution)]
-            self._centres[piece] = np.mean([*found, point[0]], axis=0)
+            self._centres[piece] = self._centre(piece, point[0])
         steps = 2.0 ** np.arange(-52.0, -8.0, 2.0)[:, None]
         trials = np.concatenate([point, point + steps * (self._centres[piece] - point)])
         values = self.evaluate(trials)
@@ -138,6 +134,16 @@ class LabelSupremum:
         good = 1 + np.flatnonzero(close[:-2] & close[1:-1] & close[2:])  # no accident of rounding
         k = int(good[0]) if len(good) else int(values.argmin())
         return trials[k : k + 1], values[k : k + 1]
+
+    def _centre(self, piece: int, point: Floats) -> Floats:
+        """Return a point well inside a part near one of its points."""
+        program, axes, found = self.programs.of(self.pieces, piece), np.eye(len(point)), [point]
+        for axis in np.concatenate([axes, -axes]):
+            with suppress(SolverError):  # only a direction less
+                answer = program.solve(axis, point, Penalty(0.0), 1.0)
+                if isinstance(answer, Solution):
+                    found.append(answer.point)
+        return np.asarray(np.mean(found, axis=0))
 
     def replace(self, piece: int, parts: list[Part]) -> None:
         """Replace a piece by a better majorant of it or by parts that cover it."""

@@ -143,7 +143,7 @@ class ExactSolver:
         pricing = self.pricing
         if pricing.bounded or self.problem.cost.order == 1:
             return pricing.floor
-        return SMALL * pricing.steepest if math.isfinite(pricing.steepest) else 0.0
+        return SMALL * (pricing.steepest if math.isfinite(pricing.steepest) else 1.0)
 
     def _at_rest(self) -> float:
         """Value at radius 0, where only label moves that cost nothing are left."""
@@ -183,9 +183,10 @@ class ExactSolver:
             proposals += [] if outer is None else [outer.multiplier(budget)]
         for proposal in proposals:
             multiplier = max(proposal, pricing.floor)
-            if multiplier == 0 and not pricing.bounded and math.isfinite(pricing.steepest):
-                small = [seen for seen in tried if seen > 0]
-                multiplier = min(small, default=4.0 * pricing.tangent(radius)) / 4.0
+            if multiplier == 0 and not pricing.bounded:
+                finite = math.isfinite(pricing.steepest)
+                start = pricing.tangent(radius) if finite else 2.0 / budget  # a loss of about 1
+                multiplier = min([seen for seen in tried if seen > 0], default=4.0 * start) / 4.0
             if all(abs(multiplier - seen) > 1e-9 * max(seen, 1e-9) for seen in tried):
                 return multiplier
         return None

@@ -88,8 +88,8 @@ class NodeProgram:
 
     @property
     def curved(self) -> bool:
-        """Whether tangents stand for the norm or the power."""
-        return self.order > 1 or self.norm.name == "l2"
+        """Whether tangents stand for the norm: too many of them to solve programs often."""
+        return self.norm.name == "l2"
 
     def solve(self, node: Node, multiplier: float) -> Relaxed | None:
         """Maximise over a node; ``None`` where the solver finds no optimum."""

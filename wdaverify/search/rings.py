@@ -13,17 +13,14 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
+from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.norms import GroundNorm
 
 __all__ = ["Price", "Rings", "Shell", "rings_for"]
 
 
 HALVINGS = 48
-"""Bisection steps for l2 and orders other than 1 and 2, of the logarithm of ``κ``."""
-
-NEWTON = 20
-"""Newton steps for l2: they follow a concave function of few pieces, monotonically."""
+"""Bisection steps for l2 and orders other than 1 and 2, of the logarithm of ``κ²``."""
 
 SMALLEST, LARGEST = 1e-150, 1e150
 """Range of ``κ``."""
@@ -243,75 +240,66 @@ class _Rounds(_Plain):
 
 
 def _balance(size: Floats, rooms: Floats, inner: Floats, outer: Floats, price: Price) -> Floats:
-    """Return ``κ`` where the slope ``|y(κ)|`` meets the marginal cost at length ``|y(κ)| / κ``."""
-    squares, roomy = size * size, rooms * rooms
-    steps = _Steps(squares, roomy)
-    kappa = _priced(size, rooms, steps, price)
-    lengths = np.sqrt(steps.at(kappa * kappa)) / kappa
-    for radius, beyond in ((inner, lengths < inner), (outer, lengths > outer)):
-        rows = np.flatnonzero(beyond)
-        if len(rows):
-            some = _Steps(squares[rows], roomy[rows])
-            kappa[rows] = some.meets(np.zeros(len(rows)), radius[rows] ** 2)
-    return kappa
+    r"""Return ``κ`` where the slope ``|y(κ)|`` meets the marginal cost at length ``|y(κ)| / κ``.
+
+    With :math:`q = \kappa^2`, :math:`S(q) = |y|^2 = \sum_k\min(g_k^2, q\,room_k^2)` is linear,
+    ``A + R q``, between the sorted ratios of slope and room. Below the right ``q`` the length
+    :math:`\sqrt{S/q}` is beyond the outer radius, or beyond the inner one and too dear.
+    """
+    roomy = rooms * rooms
+    squares = np.where(roomy > 0, size * size, 0.0)
+    ratios = squares / np.where(roomy > 0, roomy, 1.0)
+    B, n = ratios.shape
+    order = ratios.argsort(axis=1) + n * np.arange(B)[:, None]
+    ratios = ratios.ravel()[order]
+    A, R = np.zeros((B, n + 1)), np.empty((B, n + 1))
+    squares.ravel()[order].cumsum(axis=1, out=A[:, 1:])
+    R[:, -1] = 0.0
+    roomy.ravel()[order[:, ::-1]].cumsum(axis=1, out=R[:, n - 1 :: -1] if n else R[:, :0])
+    S = A[:, 1:] + R[:, 1:] * ratios
+    near, far = inner * inner, outer * outer
+    dear = (near[:, None] * ratios < S) & _dear(S, ratios, price)
+    below = (ratios == 0) | (far[:, None] * ratios < S) | dear
+    segment = (np.arange(B), below.sum(axis=1))
+    A, R = A[segment], R[segment]
+    q = np.minimum(_root(A, near - R), _priced(A, R, price))
+    q = np.maximum(q, np.where(far > R, _root(A, far - R), 0.0))
+    return np.asarray(np.clip(np.sqrt(q), SMALLEST, LARGEST))
 
 
-def _priced(size: Floats, rooms: Floats, steps: "_Steps", price: Price) -> Floats:
-    """Return ``κ`` where slope and marginal cost meet, whatever the ring."""
-    if price.multiplier == 0:
-        return np.full(len(size), SMALLEST)
-    if price.order == 2:
-        return np.full(len(size), 2.0 * price.multiplier)
-    if price.order == 1:
-        return steps.meets(np.full(len(size), price.multiplier**2), np.zeros(len(size)))
-    free = rooms > 0
-    ratios = np.where(free, size / np.where(free, rooms, 1.0), 0.0)
-    high = np.clip(ratios.max(axis=1, initial=0.0), SMALLEST, LARGEST)
-    ends = np.zeros(len(size)), np.full(len(size), np.inf)
-    top = np.sqrt(steps.at(high * high))
-    far = price.stop(top, *ends) < top / high  # beyond, nothing is at its room
+def _root(A: Floats, slope: Floats) -> Floats:
+    """Return where ``A = slope q``, infinite unless it rises."""
+    rises = slope > 0
+    return np.where(rises, A / np.where(rises, slope, 1.0), np.inf)
+
+
+def _dear(S: Floats, q: Floats, price: Price) -> Bools:
+    """Whether the marginal cost at length ``√(S/q)`` exceeds the slope ``√S``."""
     rate = price.multiplier * price.order
-    with np.errstate(divide="ignore", invalid="ignore"):
-        alone = np.where(top > 0, top / (top / rate) ** (1.0 / (price.order - 1.0)), LARGEST)
-    low = 1e-18 * high
+    if price.order == 1:
+        return np.asarray(rate * rate > S)
+    if price.order == 2:
+        return np.asarray(rate * rate > q)
+    with np.errstate(divide="ignore"):  # log of rate² S^(p−2) > q^(p−1)
+        S, q = np.log(S), np.log(q)
+    gap = 2.0 * np.log(rate) if rate > 0 else -np.inf
+    with np.errstate(invalid="ignore"):
+        return np.asarray(gap + (price.order - 2.0) * S > (price.order - 1.0) * q)
+
+
+def _priced(A: Floats, R: Floats, price: Price) -> Floats:
+    """Return ``q`` where the marginal cost is the slope, if ``S`` were ``A + R q`` everywhere."""
+    rate = price.multiplier * price.order
+    if rate == 0 or price.order == 2:
+        return np.full(len(A), rate * rate)
+    if price.order == 1:
+        return np.where(rate * rate > A, _root(rate * rate - A, R), 0.0)
+    low, high = np.full(len(A), -300.0), np.full(len(A), 300.0)
     for _ in range(HALVINGS):
-        middle = np.sqrt(low) * np.sqrt(high)
-        steep = np.sqrt(steps.at(middle * middle))
-        short = price.stop(steep, *ends) < steep / middle
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
-    return np.asarray(np.where(far, np.clip(alone, SMALLEST, LARGEST), high))
-
-
-class _Steps:
-    r"""The concave function :math:`S(q) = \sum_k \min(g_k^2, q\,room_k^2)` of ``q = κ²``."""
-
-    def __init__(self, squares: Floats, roomy: Floats) -> None:
-        self.squares, self.roomy = np.where(roomy > 0, squares, 0.0), roomy
-
-    def at(self, q: Floats) -> Floats:
-        """Return ``S (B,)``."""
-        values: Floats = np.minimum(self.squares, q[:, None] * self.roomy).sum(axis=1)
-        return values
-
-    def meets(self, level: Floats, slope: Floats) -> Floats:
-        """Return ``κ`` where ``S(q) = level + slope q``: one of the two is 0.
-
-        Newton's method comes from the left for a level, from the right for a slope.
-        """
-        flat = slope <= 0
-        total = self.squares.sum(axis=1)
-        q = np.where(flat, 0.0, total / np.where(flat, 1.0, slope))
-        for _ in range(NEWTON):
-            grown = q[:, None] * self.roomy
-            free = self.squares <= grown
-            value = np.where(free, self.squares, grown).sum(axis=1) - level - slope * q
-            rise = np.where(free, 0.0, self.roomy).sum(axis=1) - slope
-            there = (rise == 0) | (np.abs(value) <= 1e-15 * np.maximum(level, slope * q))
-            if there.all():
-                break
-            q = np.where(there, q, np.maximum(q - value / np.where(there, 1.0, rise), 0.0))
-        q = np.where(flat & (total <= level), np.inf, q)
-        return np.asarray(np.clip(np.sqrt(q), SMALLEST, LARGEST))
+        q = 10.0 ** ((low + high) / 2)
+        dear = _dear(A + R * q, q, price)
+        low, high = np.where(dear, (low + high) / 2, low), np.where(dear, high, (low + high) / 2)
+    return np.asarray(10.0**high)
 
 
 def _collect(slopes: Floats, near: Floats, far: Floats, price: Price) -> tuple[Floats, Floats]:

@@ -38,6 +38,9 @@ FIRST = Pace(5, 0.5, 0.1)
 LONG = Pace(60, 0.0, 1.0)
 """Ascent of nodes without a score that could explain how far they are open."""
 
+LONGEST = Pace(100, 0.0, 1.0)
+"""The same where the norm is curved and linear programs cost too much."""
+
 FRESH = 3
 """A branching score serves this many levels of descendants."""
 
@@ -221,8 +224,9 @@ class Tree:
         if len(some):
             region = nodes.region(some)
             goals = goal.enough()[region.owner]
+            pace = LONGEST if self.program.curved else LONG
             found = ascend(
-                self.scaled, goal.rings, region, nodes.nu[some], goal.price, Aim(goals, LONG)
+                self.scaled, goal.rings, region, nodes.nu[some], goal.price, Aim(goals, pace)
             )
             nodes.nu[some], nodes.value[some] = found.nu, found.value
             nodes.score[some], nodes.age[some] = found.score, 0
@@ -257,7 +261,7 @@ class Tree:
             nodes.lower[row],
             nodes.upper[row],
         )
-        if self.program.norm.name == "l2" and self._finish(row, node, goal):
+        if self.program.curved and self._finish(row, node, goal):
             return
         found = goal.relax(self.program, node)
         if found is None:
