@@ -1,18 +1,13 @@
-r"""Growth envelopes and their merge: every side of the sandwich ends here.
+r"""Growth envelopes: concave functions of the transport cost.
 
 The *growth envelope* of sample ``i`` is the least concave majorant :math:`\hat g_i` of
 
 .. math:: s \mapsto g_i(s^{1/p}), \qquad
-          g_i(t) = \sup\{\ell(x, y_i) : x\in\mathcal{X},\ \|x - x_i\| \le t\},
+          g_i(t) = \sup\{\ell(x, y_i) : x\in\mathcal{X},\ \|x - x_i\| \le t\}.
 
-and the worst-case value is the best way to spend the budget on all of them together,
-
-.. math:: v_p(\varepsilon) = \max\Big\{\sum_i \mu_i\,\hat g_i(s_i) :
-          \sum_i \mu_i s_i \le \varepsilon^p,\ s_i \ge 0\Big\}.
-
-For concave piecewise linear envelopes one sort of all segments by slope gives the value for every
-radius, the multiplier and the worst-case distribution. Feasible points give inner envelopes (the
-attack), supporting lines give outer ones (the dual), Lipschitz rays give the certificate.
+Feasible points give inner envelopes (the attack), supporting lines give outer ones (the dual),
+Lipschitz rays give the certificate. How envelopes become a value is the matter of
+:mod:`wdaverify.merging`.
 """
 
 from dataclasses import dataclass
@@ -86,7 +81,7 @@ def majorants(owners: Integers, costs: Floats, losses: Floats, slopes: Floats) -
     """Return the points on the least concave non-decreasing majorant of each owner's points.
 
     A point goes when it lies on or below the chord of two neighbours. That is decided by the
-    slopes that :func:`merge` sorts by, so that rounding cannot reverse two segments there.
+    slopes that :func:`~wdaverify.merging.merge` sorts by: rounding cannot reverse two segments.
 
     Parameters
     ----------

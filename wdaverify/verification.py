@@ -260,6 +260,8 @@ def _slope(problem: Problem, limits: Limits) -> AsymptoticSlope | None:
 
 
 def _tight(found: Sequence[Certificate], slope: AsymptoticSlope | None) -> bool | None:
+    if any(c.problem.cost.label_cost is not None for c in found):
+        return None  # label moves bend the value, whatever the slopes are
     constants = [c.constant for c in found if c.method == "cell-lipschitz"]
     if slope is None or not constants:
         return None

@@ -8,12 +8,13 @@ from reference.milp import sample_supremum
 from reference.sample_program import sample_regions
 from search.cases import question_of, random_problem, search_of
 
-from wdaverify import Box, ReLUNetwork, enumerate_cells, load_problem
+from wdaverify import Box, ReLUNetwork, TransportCost, enumerate_cells, load_problem
 from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.oracle import Asked
 from wdaverify.exact.penalty import Penalty
 from wdaverify.limits import Limits
+from wdaverify.search.nodes import Nodes
 from wdaverify.search.suprema import LabelSearch
 
 
@@ -58,8 +59,8 @@ def test_suprema_equal_those_of_integer_programs():
             assert found.values[i] <= exact.upper + 1e-6
 
 
-def real_search(folder, samples, **options):
-    problem = load_problem(folder).head(samples)
+def real_search(folder, samples, norm="linf", **options):
+    problem = load_problem(folder).head(samples).replace(cost=TransportCost(norm, 1.0))
     label = int(problem.labels[0])
     points = problem.points[problem.labels == label]
     parts = (problem.network, problem.support, problem.loss, problem.cost, points, label)
@@ -120,3 +121,39 @@ def test_an_unbounded_support_is_refused():
     problem = random_problem(1).replace(support=Box())
     with pytest.raises(UnsupportedError, match="finite bounds"):
         search_of(problem)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_little_room_changes_no_bound(norm, monkeypatch):
+    """With room for few nodes the search forgets and begins again, and ends with the same."""
+    patient, count = real_search("problems/breast", 4, norm=norm)
+    hurried, _ = real_search("problems/breast", 4, norm=norm, room=1200)
+    most, plain = [0], Nodes.split
+
+    def watched(nodes, *arguments):
+        plain(nodes, *arguments)
+        most[0] = max(most[0], nodes.count)
+
+    monkeypatch.setattr(Nodes, "split", watched)
+    everyone, reach = np.arange(count), np.full(count, np.inf)
+    peaks = []
+    for search in (hurried, patient):
+        most[0] = 0
+        found = [search.suprema(everyone, price, reach) for price in (100.0, 60.0, 80.0)]
+        again = search.open_bounds(everyone)
+        np.testing.assert_array_equal(again.bounds, found[-1].bounds)
+        peaks.append((most[0], np.array([f.bounds for f in found])))
+    assert np.allclose(peaks[0][1], peaks[1][1], rtol=0, atol=5e-9 * np.abs(peaks[0][1]).max())
+    assert peaks[0][0] < 0.5 * peaks[1][0]
+
+
+def test_forgotten_nodes_still_bound():
+    """Planted fault: what is forgotten is not kept as a number, and the bound falls below."""
+    search, count = real_search("problems/breast", 4, room=0)
+    everyone, reach = np.arange(count), np.full(count, np.inf)
+    found = search.suprema(everyone, 100.0, reach, floor=np.full(count, 50.0))
+    tree, _ = search._asked
+    assert (found.bounds >= found.values).all()
+    assert tree._partial.any()
+    tree._forgotten[:] = -np.inf
+    assert (tree.bounds() * search.scaled.unit < found.bounds).any()

@@ -117,10 +117,11 @@ def _without_cells(session: Session, reached: LimitReached) -> None:
 def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
     """Print the value for all radii at once: the corners of the value curve."""
     session = Session("curve", problem, given)
+    session.engine = choose_engine(session.problem, given["engine"], curve=True)
     with session.progress() as progress:
         found = value_curve(
             session.problem,
-            engine=given["engine"],
+            engine=session.engine.engine,
             workers=given["workers"],
             tolerance=given["tolerance"],
             limits=session.limits,
@@ -143,6 +144,7 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
             "interpolation": found.interpolation,
             "final_slope": found.final_slope[0],
             "final_slope_upper": found.final_slope[1],
+            "engine": session.engine.engine,
             "stopped": found.stopped,
         }
     )
@@ -194,6 +196,7 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
             "upper": value.upper,
             "attained": value.attained,
             "status": value.status,
+            "engine": session.engine.engine,
             "transport_cost": cost,
             "atoms": [
                 {"point": point, "label": label, "weight": weight, "origin": origin}
@@ -227,5 +230,12 @@ def distances(problem: Path, **given: Any) -> None:  # noqa: ANN401
     ]
     title = f"{question.name}: {question.cost.norm.name} distance to the error set"
     session.print(plain_table(title, ["sample", "label", "lower", "upper"], rows))
-    session.write({"norm": question.cost.norm.name, "lower": found.lower, "upper": found.upper})
+    session.write(
+        {
+            "norm": question.cost.norm.name,
+            "engine": session.engine.engine,
+            "lower": found.lower,
+            "upper": found.upper,
+        }
+    )
     session.finish(solver.stopped)

@@ -1,6 +1,7 @@
 """The engine that searches: branch and bound over partial activation patterns, without cells."""
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,13 +18,22 @@ from wdaverify.loss import Hinge, Margin, ZeroOne
 from wdaverify.problem import Problem
 from wdaverify.search.distances import LabelDistances
 from wdaverify.search.suprema import LabelSearch
-from wdaverify.search.tree import Work
+from wdaverify.search.tree import NODES, Work
 from wdaverify.support import Box
 
 __all__ = ["SearchOracle"]
 
 GROUP = 32
 """Samples of a label that share a search; groups may be searched side by side."""
+
+LADDER = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 1.0])
+"""Distances within which a new search looks for points first, relative to the support's size."""
+
+GIGABYTES = 4.0
+"""Memory for the nodes of all searches, unless the limits allow less than twice as much."""
+
+FEWEST = 2000
+"""Nodes that every search may keep."""
 
 FINEST = 1e-9
 """Smallest relative gap at which a search stops."""
@@ -102,7 +112,11 @@ class SearchOracle:
         search, index = self._placed(asked)
         self._last[asked.label, int(self.group(asked.label, asked.samples[:1])[0])] = asked
         found = search.suprema(
-            index, asked.penalty.multiplier, asked.reach, tolerance=max(asked.tolerance, FINEST)
+            index,
+            asked.penalty.multiplier,
+            asked.reach,
+            floor=asked.floor,
+            tolerance=max(asked.tolerance, FINEST),
         )
         bounds = np.maximum(found.bounds, asked.floor)
         return Suprema(bounds, np.full(len(index), asked.penalty.multiplier), found.points)
@@ -141,6 +155,7 @@ class SearchOracle:
             label,
             limits=self.limits,
             work=self._work,
+            room=self._room,
         )
         reached: LimitReached | None = None
         try:
@@ -155,6 +170,17 @@ class SearchOracle:
         """Return no decision: this engine has no rational arithmetic."""
         return Decision(None)
 
+    @cached_property
+    def _room(self) -> int:
+        """Nodes that every search may keep, the same whoever asks first."""
+        problem = self.problem
+        searches = -(-len(problem) // GROUP) + len(problem.active_labels)
+        if problem.cost.label_cost is not None:
+            searches *= problem.network.classes
+        size = 64 + 28 * sum(problem.network.widths)
+        share = 1e9 * min(GIGABYTES, 0.5 * self.limits.gigabytes) / (searches * size)
+        return int(np.clip(share, FEWEST, NODES))
+
     def _placed(self, asked: Asked) -> tuple[LabelSearch, Integers]:
         """Return the search of the group of the samples, and their places in it."""
         problem, label = self.problem, asked.label
@@ -164,7 +190,7 @@ class SearchOracle:
         number = int(self.group(label, asked.samples[:1])[0])
         members = every[number * GROUP : (number + 1) * GROUP]
         if (label, number) not in self._searches:
-            self._searches[label, number] = LabelSearch(
+            search = LabelSearch(
                 problem.network,
                 problem.support,
                 problem.loss,
@@ -173,5 +199,8 @@ class SearchOracle:
                 label,
                 limits=self.limits,
                 work=self._work,
+                room=self._room,
             )
+            search.attack(np.arange(len(members)), LADDER * search.diameter)
+            self._searches[label, number] = search
         return self._searches[label, number], np.searchsorted(members, asked.samples)

@@ -19,7 +19,7 @@ from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.solve import solver_for
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
-from wdaverify.loss import ZeroOne
+from wdaverify.loss import DLR, ZeroOne
 from wdaverify.merging import Merge
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
@@ -130,6 +130,11 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
         return curve if solver.stopped is None else replace(curve, stopped=str(solver.stopped))
     if not problem.cost.finite:
         return _staircase(solver)
+    if isinstance(problem.loss, DLR) and solver.infinite(1.0) is not None:
+        raise UnsupportedError(
+            f"curve: {problem.loss.name} is infinite at a tie of three logits, and so is the value "
+            f"at every positive radius"
+        )
     stopped = None
     try:
         _refine(solver)
@@ -153,9 +158,8 @@ def _refine(solver: ExactSolver) -> None:
         solver.progress("curve", 1.0 - done / len(todo))
         while chords := _chords(solver, i) - confirmed[i]:
             for chord in sorted(chords):
-                if not _confirms(solver, i, chord):
-                    break
-                confirmed[i].add(chord)
+                if _confirms(solver, i, chord):
+                    confirmed[i].add(chord)
     solver.atoms.prune()
 
 

@@ -71,15 +71,15 @@ def choose_engine(
     count = possible_cells(problem)
     cost = problem.cost
     if count > MANY:
-        return Choice("search", f"up to {count:.3g} cells are too many to list")
+        return Choice("search", f"perhaps {count:.3g} cells, too many to list")
     quick = cost.norm.polyhedral and (cost.order == 1 or not cost.finite) and not curve
     if quick and count > EACH * len(problem):
-        return Choice("search", f"up to {count:.3g} cells for {len(problem)} samples")
-    return Choice("cells", f"at most {count:.3g} cells")
+        return Choice("search", f"perhaps {count:.3g} cells for {len(problem)} samples")
+    return Choice("cells", f"about {count:.3g} cells at most")
 
 
 def possible_cells(problem: Problem) -> float:
-    """Bound the number of cells by that of an arrangement of as many hyperplanes, Σ C(m, k)."""
+    """Estimate the number of cells as that of an arrangement of as many hyperplanes, Σ C(m, k)."""
     support, features = problem.support, problem.network.features
     fixed = int(np.sum(support.lower == support.upper)) if isinstance(support, Box) else 0
     neurons = int(np.sum(~problem.network.linear))

@@ -43,7 +43,10 @@ ROUNDS = 200
 ENOUGH = 0.5
 """Part of the tolerance at which a curved dual is left as it is."""
 
-SMALL = 1e-3
+CLOSE = 1e-3
+"""Part of the tolerance at which the lines of one round are bound enough."""
+
+END = 0.05
 """A multiplier, relative to the Lipschitz constant, below which an unbounded curve is not drawn."""
 
 
@@ -109,7 +112,7 @@ class ExactSolver:
         """Return the worst-case value at one radius ``ε >= 0``, in input units."""
         try:
             if self.problem.cost.finite and radius > 0 and isinstance(self.problem.loss, DLR):
-                found = infinite_value(self.problem, self.desk.oracle, self.labels, radius)
+                found = self.infinite(radius)
                 if found is not None:
                     return found
             if isinstance(self.problem.loss, ZeroOne):
@@ -138,12 +141,16 @@ class ExactSolver:
             return self.flips.outer()
         return self.pricing.lines.merge()
 
+    def infinite(self, radius: float) -> ExactValue | None:
+        """Return the value at a positive radius (finite order) where it is infinite."""
+        return infinite_value(self.problem, self.desk.oracle, self.labels, radius)
+
     def smallest_multiplier(self) -> float:
         """Return the smallest multiplier worth pricing: below, the suprema are infinite."""
         pricing = self.pricing
         if pricing.bounded or self.problem.cost.order == 1:
             return pricing.floor
-        return SMALL * (pricing.steepest if math.isfinite(pricing.steepest) else 1.0)
+        return END * (pricing.steepest if math.isfinite(pricing.steepest) else 1.0)
 
     def _at_rest(self) -> float:
         """Value at radius 0, where only label moves that cost nothing are left."""
@@ -169,7 +176,7 @@ class ExactSolver:
             tried.append(multiplier)
         self._shorten(radius)
         bound, lower = pricing.lines.bound(budget), self.atoms.merge().value(budget)
-        if bound - lower <= SMALL * self.tolerance * scale(lower, bound):
+        if bound - lower <= CLOSE * self.tolerance * scale(lower, bound):
             return bound
         outer = self.outer()
         return bound if outer is None else min(bound, outer.value(budget))

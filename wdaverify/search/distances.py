@@ -21,7 +21,7 @@ from wdaverify.search.lagrangian import dual_bound
 from wdaverify.search.program import Node, NodeProgram, Relaxed
 from wdaverify.search.rings import Price, Rings, rings_for
 from wdaverify.search.scaling import scaled
-from wdaverify.search.tree import BATCH, Goal, Tree, Work
+from wdaverify.search.tree import BATCH, NODES, Goal, Tree, Work
 from wdaverify.support import Support
 
 __all__ = ["Flips", "LabelDistances"]
@@ -91,6 +91,10 @@ class LabelDistances:
         Shape ``(N, n)``, inside the support.
     label
         The right class of all of them.
+    limits, work
+        Asked and counted on the way.
+    room
+        Number of nodes kept at a time.
 
     Raises
     ------
@@ -108,9 +112,10 @@ class LabelDistances:
         *,
         limits: Limits | None = None,
         work: Work | None = None,
+        room: int = NODES,
     ) -> None:
         self.network, self.norm, self.label, self.samples = network, cost.norm, label, samples
-        self.limits, self.work = limits or Limits(), work or Work()
+        self.limits, self.work, self.room = limits or Limits(), work or Work(), room
         self.low, self.high = support.bind(network.features).bounds
         pieces = Margin().pieces(network.classes, label)
         self.scaled = scaled(network, support, pieces, samples)
@@ -143,7 +148,14 @@ class LabelDistances:
         goal = _Nearest(self, tolerance)
         if self._tree is None:
             program = NodeProgram(self.scaled, self.norm)
-            self._tree = Tree(self.scaled, goal.rings, program, work=self.work, limits=self.limits)
+            self._tree = Tree(
+                self.scaled,
+                goal.rings,
+                program,
+                work=self.work,
+                limits=self.limits,
+                room=self.room,
+            )
         self._tree.settle(wanted, goal)
         open_ = self._tree.bounds() >= 0
         proved = np.where(wanted & ~open_, goal.radii, 0.0) * self.scaled.length

@@ -88,6 +88,13 @@ class Nodes:
         """Return the rows of some samples, given as a mask ``(N,)``."""
         return np.flatnonzero(owners[self.owner[: self.count]])
 
+    def keep(self, kept: Bools) -> None:
+        """Forget all other nodes; what stays keeps its order."""
+        rows = np.flatnonzero(kept)
+        for name in _FIELDS:
+            setattr(self, name, getattr(self, name)[rows])
+        self.count = len(rows)
+
     def _reserve(self, extra: int) -> Integers:
         """Make room for more rows; return their indices."""
         start, self.count = self.count, self.count + extra

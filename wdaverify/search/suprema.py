@@ -14,7 +14,7 @@ from wdaverify.search.attack import attack
 from wdaverify.search.program import Node, NodeProgram, Relaxed
 from wdaverify.search.rings import Price, Rings, rings_for
 from wdaverify.search.scaling import Scaled, scaled
-from wdaverify.search.tree import Goal, Tree, Work
+from wdaverify.search.tree import NODES, Goal, Tree, Work
 from wdaverify.support import Support
 
 __all__ = ["LabelSearch", "Suprema"]
@@ -81,8 +81,9 @@ class _Supremum(Goal):
         self.best = search.witnesses.best(self.real, reach)[0]
 
     def enough(self) -> Floats:
-        slack = 0.5 * self.tolerance * np.maximum(1.0, np.abs(self.best))
-        enough: Floats = np.maximum(self.best + slack, self.floor) / self.search.scaled.unit
+        known = np.maximum(self.best, self.floor)
+        slack = 0.5 * self.tolerance * np.maximum(1.0, np.abs(known))
+        enough: Floats = (known + slack) / self.search.scaled.unit
         return enough
 
     def relax(self, program: NodeProgram, node: Node) -> Relaxed | None:
@@ -114,6 +115,8 @@ class LabelSearch:
         The label under which the loss is taken, for all samples.
     limits, work
         Asked and counted on the way.
+    room
+        Number of nodes kept at a time.
 
     Raises
     ------
@@ -132,10 +135,11 @@ class LabelSearch:
         *,
         limits: Limits | None = None,
         work: Work | None = None,
+        room: int = NODES,
     ) -> None:
         self.network, self.loss, self.norm, self.label = network, loss, cost.norm, label
         self.order = cost.order if cost.finite else 1.0
-        self.limits, self.work = limits or Limits(), work or Work()
+        self.limits, self.work, self.room = limits or Limits(), work or Work(), room
         self.samples = samples
         self.low, self.high = support.bind(network.features).bounds
         pieces = _sloped(loss.pieces(network.classes, label))
@@ -166,7 +170,7 @@ class LabelSearch:
         reach
             Largest distance, infinite allowed, ``(m,)``.
         floor
-            A bound at or below this is good enough, ``(m,)``.
+            A bound that exceeds this by the tolerance at most is good enough, ``(m,)``.
         tolerance
             Bound minus value, relative to ``max(1, |value|)``, at which a sample is settled.
 
@@ -190,6 +194,11 @@ class LabelSearch:
     def open_bounds(self, index: Integers) -> Suprema:
         """Return what is known of the suprema asked for last, valid also after a limit."""
         return self._answer(index)
+
+    @property
+    def diameter(self) -> float:
+        """Length of the diagonal of the box."""
+        return float(self.norm.length(self.high - self.low))
 
     def places(self, owner: Integers, moves: Floats, reach: Floats) -> tuple[Floats, Floats]:
         """Return points ``(B, n)`` inside box and reach for scaled moves, and their distances."""
@@ -228,7 +237,9 @@ class LabelSearch:
             if flat:
                 self._trees = {k: v for k, v in self._trees.items() if k == b""}
             rings = rings_for(self.norm, net.lower, net.upper, edges[:, :-1], edges[:, 1:])
-            self._trees[key] = Tree(net, rings, self.program, work=self.work, limits=self.limits)
+            self._trees[key] = Tree(
+                net, rings, self.program, work=self.work, limits=self.limits, room=self.room
+            )
         capped = rings_for(
             self.norm, net.lower, net.upper, edges[:, :-1], np.minimum(edges[:, 1:], cap[:, None])
         )

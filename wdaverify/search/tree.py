@@ -27,7 +27,7 @@ from wdaverify.search.relaxation import first_bounds, tighten
 from wdaverify.search.rings import Rings
 from wdaverify.search.scaling import Scaled
 
-__all__ = ["Goal", "Tree", "Work"]
+__all__ = ["Goal", "NODES", "Tree", "Work"]
 
 BATCH = 1024
 """Nodes worked on at a time."""
@@ -41,7 +41,7 @@ LONG = Pace(60, 0.0, 1.0)
 LONGEST = Pace(100, 0.0, 1.0)
 """The same where the norm is curved and linear programs cost too much."""
 
-FRESH = 3
+FRESH = 2
 """A branching score serves this many levels of descendants."""
 
 EXPLAINED = 0.5
@@ -51,22 +51,46 @@ CROWD = 12
 """So many nodes at least make a long ascent of a batch cheaper than linear programs."""
 
 
+NODES = 200_000
+"""So many nodes a tree may have before it forgets those that are done."""
+
+NARROW = 32
+"""Nodes worked on at a time, the newest first, while there is no room for more."""
+
+DONE = 0.25
+"""Share of nodes that must be done for forgetting them to be worth the copying."""
+
+
 class Tree:
     """The search trees of all samples of one label.
+
+    Beyond a number of nodes it forgets nodes that are done, so that their samples begin again at
+    the next price, and works depth first: open nodes then grow by the depth of the tree only.
 
     Parameters
     ----------
     rings
         Boxes and rings for which bounds of pre-activations are computed.
+    room
+        Number of nodes beyond which nodes that are done are forgotten.
     """
 
-    def __init__(
-        self, scaled: Scaled, rings: Rings, program: NodeProgram, *, work: Work, limits: Limits
+    def __init__(  # noqa: PLR0913
+        self,
+        scaled: Scaled,
+        rings: Rings,
+        program: NodeProgram,
+        *,
+        work: Work,
+        limits: Limits,
+        room: int = NODES,
     ) -> None:
         self.scaled, self.rings, self.program = scaled, rings, program
-        self.work, self.limits = work, limits
+        self.work, self.limits, self.room = work, limits, room
         self.nodes = Nodes(scaled.neurons)
         self._planted = np.zeros(len(scaled.origins), dtype=bool)
+        self._partial = np.zeros(len(scaled.origins), dtype=bool)
+        self._forgotten = np.full(len(scaled.origins), -np.inf)
         self._layer_of = np.repeat(
             np.arange(len(scaled.layers)), [p.stop - p.start for p in scaled.layers]
         )
@@ -80,25 +104,55 @@ class Tree:
         LimitReached
             The values of the nodes are valid bounds all the same.
         """
+        self._uproot(wanted & self._partial)
         self._plant(wanted & ~self._planted)
-        rows = self.nodes.of(wanted)
-        self._reprice(rows, goal)
+        self._reprice(self.nodes.of(wanted), goal)
         stuck = np.zeros(0, dtype=np.int64)
         while True:
             self._renew(wanted, goal)
-            count = self.nodes.count
-            value = self.nodes.value[:count]
-            excess = value - goal.enough()[self.nodes.owner[:count]]
-            excess[~wanted[self.nodes.owner[:count]]] = -np.inf
+            excess = self._excess(wanted, goal)
+            crowded = self.nodes.count + BATCH > self.room
+            if crowded and (excess <= 0).sum() > DONE * len(excess):
+                stuck = self._forget(wanted, excess <= 0, stuck)
+                excess = self._excess(wanted, goal)
             excess[stuck] = -np.inf
             open_ = np.flatnonzero(excess > 0)
             if len(open_) == 0:
                 return
             self.limits.check("searching activation patterns")
-            if len(open_) > BATCH:
-                open_ = open_[np.argpartition(-excess[open_], BATCH)[:BATCH]]
-                open_ = np.sort(open_)
+            if crowded:
+                open_ = open_[-NARROW:]
+            elif len(open_) > BATCH:
+                open_ = np.sort(open_[np.argpartition(-excess[open_], BATCH)[:BATCH]])
             stuck = np.concatenate([stuck, self._work_on(open_, goal)])
+
+    def _excess(self, wanted: Bools, goal: Goal) -> Floats:
+        """Return by how much nodes exceed what is enough, ``(C,)``; no node of others does."""
+        owner = self.nodes.owner[: self.nodes.count]
+        excess = self.nodes.value[: self.nodes.count] - goal.enough()[owner]
+        return np.where(wanted[owner], excess, -np.inf)
+
+    def _forget(self, wanted: Bools, done: Bools, stuck: Integers) -> Integers:
+        """Drop nodes that are done, and all of samples not asked about; return the stuck rows.
+
+        What the dropped nodes of a sample bound is kept as one number.
+        """
+        owner, value = (v[: self.nodes.count] for v in (self.nodes.owner, self.nodes.value))
+        np.maximum.at(self._forgotten, owner[done], value[done])
+        self._partial[owner[done]] = True
+        self._planted &= wanted
+        marks = np.zeros(self.nodes.count, dtype=bool)
+        marks[stuck] = True
+        self.nodes.keep(~done)
+        return np.flatnonzero(marks[~done])
+
+    def _uproot(self, samples: Bools) -> None:
+        """Begin again with samples of which nodes have been forgotten."""
+        if samples.any():
+            self.nodes.keep(~samples[self.nodes.owner[: self.nodes.count]])
+            self._planted &= ~samples
+            self._partial &= ~samples
+            self._forgotten[samples] = -np.inf
 
     def _renew(self, wanted: Bools, goal: Goal) -> None:
         """Evaluate open leaves again where the goal has come closer."""
@@ -112,7 +166,7 @@ class Tree:
 
     def bounds(self) -> Floats:
         """Return the largest node value of each sample, ``(N,)``; ``inf`` before it was asked."""
-        top = np.where(self._planted, -np.inf, np.inf)
+        top = np.where(self._planted, self._forgotten, np.inf)
         count = self.nodes.count
         np.maximum.at(top, self.nodes.owner[:count], self.nodes.value[:count])
         return top
@@ -172,23 +226,25 @@ class Tree:
         nodes.value[rows[empty]] = -np.inf
         rows = rows[~empty]
         region = region.select(~empty)
-        goals = goal.enough()[region.owner]
-        start = self._start(rows, region, goal)
-        found = ascend(self.scaled, goal.rings, region, start, goal.price, Aim(goals, FIRST))
-        nodes.nu[rows] = found.nu
-        nodes.value[rows] = found.value
+        self._start(rows, region, goal)
+        open_ = nodes.value[rows] > goal.enough()[region.owner]
+        rows, region = rows[open_], region.select(open_)
+        aim = Aim(goal.enough()[region.owner], FIRST)
+        found = ascend(self.scaled, goal.rings, region, nodes.nu[rows], goal.price, aim)
+        nodes.nu[rows], nodes.value[rows] = found.nu, found.value
         goal.offer(region.owner, found.move)
         still = found.value > goal.enough()[region.owner]
-        rows = rows[still]
-        return self._branch(rows, goal)
+        return self._branch(rows[still], goal)
 
-    def _start(self, rows: Integers, region: Region, goal: Goal) -> Floats:
-        """Return the inherited multipliers or those of back-substitution, whichever bound more."""
-        inherited, fresh = self.nodes.nu[rows], first_multipliers(self.scaled, region)
+    def _start(self, rows: Integers, region: Region, goal: Goal) -> None:
+        """Begin with the inherited multipliers or those of back-substitution."""
+        nodes = self.nodes
+        inherited, fresh = nodes.nu[rows], first_multipliers(self.scaled, region)
         shell = goal.rings.at(region.owner, region.ring)
         value = dual_bound(self.scaled, shell, region, fresh, goal.price).value
         old = dual_bound(self.scaled, shell, region, inherited, goal.price).value
-        return np.where((value < old)[:, None], fresh, inherited)
+        nodes.nu[rows] = np.where((value < old)[:, None], fresh, inherited)
+        nodes.value[rows] = np.minimum(value, old)
 
     def _branch(self, rows: Integers, goal: Goal) -> Integers:
         """Score, solve or split what stays open; return rows that nothing improves."""
