@@ -135,7 +135,7 @@ class SearchOracle:
         return bounds
 
     def group(self, label: int, samples: Integers) -> Integers:
-        """Groups of :data:`GROUP` samples of a label, each with a tree of its own."""
+        """Return numbers of groups of :data:`GROUP` samples, each with a tree of its own."""
         every = np.arange(len(self.problem))
         if self.problem.cost.label_cost is None:
             every = every[self.problem.labels == label]

@@ -27,7 +27,7 @@ from wdaverify.search.relaxation import first_bounds, tighten
 from wdaverify.search.rings import Rings
 from wdaverify.search.scaling import Scaled
 
-__all__ = ["Goal", "NODES", "Tree", "Work"]
+__all__ = ["NODES", "Goal", "Tree", "Work"]
 
 BATCH = 1024
 """Nodes worked on at a time."""
@@ -75,7 +75,7 @@ class Tree:
         Number of nodes beyond which nodes that are done are forgotten.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         scaled: Scaled,
         rings: Rings,
@@ -89,6 +89,7 @@ class Tree:
         self.work, self.limits, self.room = work, limits, room
         self.nodes = Nodes(scaled.neurons)
         self._planted = np.zeros(len(scaled.origins), dtype=bool)
+        self._optima: dict[int, list[tuple[float, Floats]]] = {}
         self._partial = np.zeros(len(scaled.origins), dtype=bool)
         self._forgotten = np.full(len(scaled.origins), -np.inf)
         self._layer_of = np.repeat(
@@ -107,6 +108,7 @@ class Tree:
         self._uproot(wanted & self._partial)
         self._plant(wanted & ~self._planted)
         self._reprice(self.nodes.of(wanted), goal)
+        self._extrapolate(wanted, goal)
         stuck = np.zeros(0, dtype=np.int64)
         while True:
             self._renew(wanted, goal)
@@ -137,19 +139,22 @@ class Tree:
 
         What the dropped nodes of a sample bound is kept as one number.
         """
-        owner, value = (v[: self.nodes.count] for v in (self.nodes.owner, self.nodes.value))
+        owner = self.nodes.owner[: self.nodes.count]
+        value = self.nodes.value[: self.nodes.count]
         np.maximum.at(self._forgotten, owner[done], value[done])
         self._partial[owner[done]] = True
         self._planted &= wanted
         marks = np.zeros(self.nodes.count, dtype=bool)
         marks[stuck] = True
         self.nodes.keep(~done)
+        self._optima.clear()
         return np.flatnonzero(marks[~done])
 
     def _uproot(self, samples: Bools) -> None:
         """Begin again with samples of which nodes have been forgotten."""
         if samples.any():
             self.nodes.keep(~samples[self.nodes.owner[: self.nodes.count]])
+            self._optima.clear()
             self._planted &= ~samples
             self._partial &= ~samples
             self._forgotten[samples] = -np.inf
@@ -256,9 +261,12 @@ class Tree:
         if not self.program.curved:
             ask |= self._unscored(rows, goal)
         before = nodes.value[rows]
+        found = []
         for row in rows[ask].tolist():
             if nodes.value[row] > goal.enough()[nodes.owner[row]]:
-                self._solve(row, goal)
+                found += self._solve(row, goal)
+        if found:
+            self._improve(np.array([row for row, _ in found]), [nu for _, nu in found], goal)
         open_ = nodes.value[rows] > goal.enough()[nodes.owner[rows]]
         same = before[open_] <= nodes.value[rows[open_]]
         rows = rows[open_]
@@ -304,8 +312,8 @@ class Tree:
         open_ = (nodes.lower[rows] < 0) & (nodes.upper[rows] > 0)
         return open_ & self.scaled.splits
 
-    def _solve(self, row: int, goal: Goal) -> None:
-        """Solve the relaxation of a node: better multipliers, a point, a branching score."""
+    def _solve(self, row: int, goal: Goal) -> list[tuple[int, Floats]]:
+        """Solve the relaxation of a node: a point, a score; return multipliers to be tried."""
         nodes = self.nodes
         self.work.programs += 1
         owner, ring = int(nodes.owner[row]), int(nodes.ring[row])
@@ -318,17 +326,44 @@ class Tree:
             nodes.upper[row],
         )
         if self.program.curved and self._finish(row, node, goal):
-            return
+            return []
         found = goal.relax(self.program, node)
         if found is None:
             self._leave(row, node, goal)
-            return
+            return []
         index = np.array([row])
         goal.offer(nodes.owner[index], found.move[None, :])
         alpha = coefficients(self.scaled, nodes.piece[index], found.nu[None, :])
         nodes.score[row] = score(self.scaled, found.z, found.h, alpha[0])
         nodes.age[row] = 0
-        self._try(row, found.nu[None, :], goal)
+        known = self._optima.setdefault(row, [])
+        if goal.price.multiplier not in [price for price, _ in known]:
+            known[:] = [*known[-2:], (goal.price.multiplier, found.nu)]
+        return [(row, found.nu)]
+
+    def _improve(self, rows: Integers, trials: list[Floats], goal: Goal) -> None:
+        """Keep multipliers that bound more, one trial for each of some nodes."""
+        nodes, nu = self.nodes, np.array(trials)
+        region = nodes.region(rows)
+        shell = goal.rings.at(region.owner, region.ring)
+        bound = dual_bound(self.scaled, shell, region, nu, goal.price)
+        goal.offer(region.owner, bound.move)
+        better = bound.value < nodes.value[rows]
+        nodes.value[rows[better]], nodes.nu[rows[better]] = bound.value[better], nu[better]
+
+    def _extrapolate(self, wanted: Bools, goal: Goal) -> None:
+        """Try the line through two optima: while the basis is the same, multipliers are linear."""
+        price = goal.price.multiplier
+        excess = self._excess(wanted, goal)
+        rows = [r for r, known in self._optima.items() if len(known) > 1 and excess[r] > 0]
+        if not rows or goal.price.order > 1 or self.program.curved:
+            return
+        trials = []
+        for row in rows:
+            known = sorted(self._optima[row], key=lambda pair: abs(pair[0] - price))
+            (second, end), (first, start) = known[:2]
+            trials.append(end + (price - second) / (second - first) * (end - start))
+        self._improve(np.array(rows), trials, goal)
 
     def _finish(self, row: int, node: Node, goal: Goal) -> bool:
         """Project, where a node is decided; say whether that closed it."""
