@@ -40,10 +40,11 @@ FAR = 1e12
 
 
 class Finish(NamedTuple):
-    """Multipliers ``(m,)`` and a move ``(n,)``; without a move the multipliers are a ray."""
+    """Multipliers ``(m,)``, a move ``(n,)`` if there is one, and whether the former are a ray."""
 
     nu: Floats
     move: Floats | None
+    ray: bool = False
 
 
 class _Segment(NamedTuple):
@@ -126,7 +127,7 @@ class Cell:
         for _ in range(TRIALS):
             segment = self._segment(active)
             if tau == 0 and segment.near > node.outer * (1.0 + SIGN):
-                return Finish(self._nu(self._spread(active, segment.rest), 0.0), None)
+                return Finish(self._nu(self._spread(active, segment.rest), 0.0), None, ray=True)
             turn = segment.turn(price, node.inner, node.outer)
             multipliers = self._multipliers(segment, turn)
             if multipliers is not None:
@@ -139,7 +140,7 @@ class Cell:
             if found is None:
                 return None
             if isinstance(found, Infeasible):
-                return Finish(self._nu(found.multipliers, 0.0), None)
+                return Finish(self._nu(found.multipliers, 0.0), None, ray=True)
             active.refresh()
         return None
 
@@ -159,7 +160,7 @@ class Cell:
             eta, move = self._spread(active, found.multipliers), found.point
         weight = eta[-1] / size
         if weight <= 0:
-            return Finish(self._nu(eta[:-1], 0.0), None)
+            return Finish(self._nu(eta[:-1], 0.0), None, ray=True)
         return Finish(self._nu(eta[:-1] / weight, 1.0), move)
 
     def _linear(self) -> tuple[Floats, Floats]:

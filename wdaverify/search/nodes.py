@@ -84,6 +84,11 @@ class Nodes:
             self.owner[rows], self.piece[rows], self.ring[rows], self.lower[rows], self.upper[rows]
         )
 
+    def undecided(self, rows: Integers, splits: Bools) -> Bools:
+        """Return which of the neurons that can be split are not decided, ``(B, m)``."""
+        open_ = (self.lower[rows] < 0) & (self.upper[rows] > 0)
+        return np.asarray(open_ & splits)
+
     def of(self, owners: Bools) -> Integers:
         """Return the rows of some samples, given as a mask ``(N,)``."""
         return np.flatnonzero(owners[self.owner[: self.count]])

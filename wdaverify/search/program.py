@@ -78,6 +78,7 @@ class NodeProgram:
         self._slack = self._h + m
         free = np.full(self._slack + 2 * m, np.inf)
         self._violation = np.inf
+        self._kappa = np.ones(m)
         self._program = LinearProgram(-free, free, tolerance=FEASIBLE)
         self._neurons = np.arange(m)
         self._add_definitions()
@@ -251,7 +252,9 @@ class NodeProgram:
         kappa = np.where(low >= 0, 1.0, np.where(high <= 0, slopes, kappa))
         tau = np.where((low >= 0) | (high <= 0), 0.0, at_high - kappa * high)
         chords = self._chord + self._neurons
-        program.change_entries(chords, self._z + self._neurons, -kappa)
+        new = np.flatnonzero(kappa != self._kappa)
+        program.change_entries(chords[new], self._z + new, -kappa[new])
+        self._kappa = kappa
         program.bound_rows(chords, tau)
         origin = scaled.origins[node.owner]
         program.bound_rows(np.arange(len(origin)), origin, origin)

@@ -9,23 +9,21 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.limits import Limits
-from wdaverify.search.cell import Cell
 from wdaverify.search.goal import Goal, Work
 from wdaverify.search.lagrangian import (
     Aim,
     Pace,
     Region,
     ascend,
-    coefficients,
     dual_bound,
     first_multipliers,
-    score,
 )
 from wdaverify.search.nodes import Nodes
-from wdaverify.search.program import Node, NodeProgram
+from wdaverify.search.program import NodeProgram
 from wdaverify.search.relaxation import first_bounds, tighten
 from wdaverify.search.rings import Rings
 from wdaverify.search.scaling import Scaled
+from wdaverify.search.single import NodeSolver
 
 __all__ = ["NODES", "Goal", "Tree", "Work"]
 
@@ -47,7 +45,7 @@ FRESH = 2
 EXPLAINED = 0.5
 """Share of a node's excess that its scores must add up to."""
 
-CROWD = 12
+CROWD = 20
 """So many nodes at least make a long ascent of a batch cheaper than linear programs."""
 
 
@@ -88,8 +86,8 @@ class Tree:
         self.scaled, self.rings, self.program = scaled, rings, program
         self.work, self.limits, self.room = work, limits, room
         self.nodes = Nodes(scaled.neurons)
+        self._single = NodeSolver(scaled, self.nodes, program, work, self._come_closer)
         self._planted = np.zeros(len(scaled.origins), dtype=bool)
-        self._optima: dict[int, list[tuple[float, Floats]]] = {}
         self._partial = np.zeros(len(scaled.origins), dtype=bool)
         self._forgotten = np.full(len(scaled.origins), -np.inf)
         self._layer_of = np.repeat(
@@ -108,7 +106,7 @@ class Tree:
         self._uproot(wanted & self._partial)
         self._plant(wanted & ~self._planted)
         self._reprice(self.nodes.of(wanted), goal)
-        self._extrapolate(wanted, goal)
+        self._single.extrapolate(self._excess(wanted, goal), goal)
         stuck = np.zeros(0, dtype=np.int64)
         while True:
             self._renew(wanted, goal)
@@ -147,14 +145,14 @@ class Tree:
         marks = np.zeros(self.nodes.count, dtype=bool)
         marks[stuck] = True
         self.nodes.keep(~done)
-        self._optima.clear()
+        self._single.optima.clear()
         return np.flatnonzero(marks[~done])
 
     def _uproot(self, samples: Bools) -> None:
         """Begin again with samples of which nodes have been forgotten."""
         if samples.any():
             self.nodes.keep(~samples[self.nodes.owner[: self.nodes.count]])
-            self._optima.clear()
+            self._single.optima.clear()
             self._planted &= ~samples
             self._partial &= ~samples
             self._forgotten[samples] = -np.inf
@@ -168,6 +166,9 @@ class Tree:
             self._reprice(
                 rows[self.nodes.value[rows] > goal.enough()[self.nodes.owner[rows]]], goal
             )
+
+    def _come_closer(self, goal: Goal) -> None:
+        self._renew(self._planted, goal)
 
     def bounds(self) -> Floats:
         """Return the largest node value of each sample, ``(N,)``; ``inf`` before it was asked."""
@@ -264,9 +265,9 @@ class Tree:
         found = []
         for row in rows[ask].tolist():
             if nodes.value[row] > goal.enough()[nodes.owner[row]]:
-                found += self._solve(row, goal)
+                found += self._single.solve(row, goal)
         if found:
-            self._improve(np.array([row for row, _ in found]), [nu for _, nu in found], goal)
+            self._single.improve(np.array([row for row, _ in found]), [nu for _, nu in found], goal)
         open_ = nodes.value[rows] > goal.enough()[nodes.owner[rows]]
         same = before[open_] <= nodes.value[rows[open_]]
         rows = rows[open_]
@@ -308,95 +309,7 @@ class Tree:
         nodes.split(rows, neurons, self._layer_of[neurons])
 
     def _undecided(self, rows: Integers) -> Bools:
-        nodes = self.nodes
-        open_ = (nodes.lower[rows] < 0) & (nodes.upper[rows] > 0)
-        return open_ & self.scaled.splits
-
-    def _solve(self, row: int, goal: Goal) -> list[tuple[int, Floats]]:
-        """Solve the relaxation of a node: a point, a score; return multipliers to be tried."""
-        nodes = self.nodes
-        self.work.programs += 1
-        owner, ring = int(nodes.owner[row]), int(nodes.ring[row])
-        node = Node(
-            owner,
-            int(nodes.piece[row]),
-            float(goal.rings.inner[owner, ring]),
-            float(goal.rings.outer[owner, ring]),
-            nodes.lower[row],
-            nodes.upper[row],
-        )
-        if self.program.curved and self._finish(row, node, goal):
-            return []
-        found = goal.relax(self.program, node)
-        if found is None:
-            self._leave(row, node, goal)
-            return []
-        index = np.array([row])
-        goal.offer(nodes.owner[index], found.move[None, :])
-        alpha = coefficients(self.scaled, nodes.piece[index], found.nu[None, :])
-        nodes.score[row] = score(self.scaled, found.z, found.h, alpha[0])
-        nodes.age[row] = 0
-        known = self._optima.setdefault(row, [])
-        if goal.price.multiplier not in [price for price, _ in known]:
-            known[:] = [*known[-2:], (goal.price.multiplier, found.nu)]
-        return [(row, found.nu)]
-
-    def _improve(self, rows: Integers, trials: list[Floats], goal: Goal) -> None:
-        """Keep multipliers that bound more, one trial for each of some nodes."""
-        nodes, nu = self.nodes, np.array(trials)
-        region = nodes.region(rows)
-        shell = goal.rings.at(region.owner, region.ring)
-        bound = dual_bound(self.scaled, shell, region, nu, goal.price)
-        goal.offer(region.owner, bound.move)
-        better = bound.value < nodes.value[rows]
-        nodes.value[rows[better]], nodes.nu[rows[better]] = bound.value[better], nu[better]
-
-    def _extrapolate(self, wanted: Bools, goal: Goal) -> None:
-        """Try the line through two optima: while the basis is the same, multipliers are linear."""
-        price = goal.price.multiplier
-        excess = self._excess(wanted, goal)
-        rows = [r for r, known in self._optima.items() if len(known) > 1 and excess[r] > 0]
-        if not rows or goal.price.order > 1 or self.program.curved:
-            return
-        trials = []
-        for row in rows:
-            known = sorted(self._optima[row], key=lambda pair: abs(pair[0] - price))
-            (second, end), (first, start) = known[:2]
-            trials.append(end + (price - second) / (second - first) * (end - start))
-        self._improve(np.array(rows), trials, goal)
-
-    def _finish(self, row: int, node: Node, goal: Goal) -> bool:
-        """Project, where a node is decided; say whether that closed it."""
-        nodes, index = self.nodes, np.array([row])
-        if self._undecided(index).any():
-            return False
-        found = goal.finish(Cell(self.scaled, node))
-        if found is None:
-            return False
-        if found.move is None:
-            trials = nodes.nu[row] + 10.0 ** np.arange(-1, 10)[:, None] * found.nu
-            self._try(row, trials, goal)
-        else:
-            goal.offer(nodes.owner[index], found.move[None, :])
-            self._try(row, found.nu[None, :], goal)
-        return bool(nodes.value[row] <= goal.enough()[nodes.owner[row]])
-
-    def _leave(self, row: int, node: Node, goal: Goal) -> None:
-        """Follow the ray that shows a node to be empty, as far as that pays."""
-        ray = self.program.repair(node)
-        if ray is not None:
-            self._try(row, self.nodes.nu[row] + 10.0 ** np.arange(-1, 10)[:, None] * ray, goal)
-
-    def _try(self, row: int, trials: Floats, goal: Goal) -> None:
-        """Keep the best of several multipliers ``(q, m)`` for a node."""
-        nodes = self.nodes
-        many = nodes.region(np.full(len(trials), row))
-        shell = goal.rings.at(many.owner, many.ring)
-        bound = dual_bound(self.scaled, shell, many, trials, goal.price)
-        best = int(bound.value.argmin())
-        goal.offer(many.owner[:1], bound.move[best : best + 1])
-        if bound.value[best] < nodes.value[row]:
-            nodes.value[row], nodes.nu[row] = bound.value[best], trials[best]
+        return self.nodes.undecided(rows, self.scaled.splits)
 
     def _refresh(self, rows: Integers) -> None:
         """Recompute bounds of layers behind the last splits."""
