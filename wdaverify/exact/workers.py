@@ -77,7 +77,10 @@ class Workers:
             for worker in sorted(set(places))
         }
         for worker, share in shares.items():
-            self._ends[worker].send([requests[k] for k in share])
+            try:
+                self._ends[worker].send([requests[k] for k in share])
+            except ConnectionError:
+                raise self._gone(worker) from None
         for worker, share in shares.items():
             answers, self._counts[worker] = self._receive(worker)
             for k, answer in zip(share, answers, strict=True):
@@ -94,6 +97,10 @@ class Workers:
         """Give keys to processes in turn, in the order in which they first appear."""
         return self._places.setdefault(key, len(self._places) % len(self._ends))
 
+    def _gone(self, worker: int) -> SolverError:
+        process = self._processes[worker].pid
+        return SolverError(f"workers: process {process} ended without an answer")
+
     def _receive(self, worker: int) -> tuple[list[Any], Counts]:
         end, process, told = self._ends[worker], self._processes[worker], False
         try:
@@ -103,7 +110,7 @@ class Workers:
                     told = True
             answers, counts = end.recv()
         except (EOFError, ConnectionError):
-            raise SolverError(f"workers: process {process.pid} ended without an answer") from None
+            raise self._gone(worker) from None
         if isinstance(answers, Exception):
             raise answers
         return answers, counts
