@@ -110,6 +110,13 @@ class Problem:
         return tuple(int(v) for v in np.unique(self.labels[self.active]))
 
     @property
+    def possible_labels(self) -> tuple[int, ...]:
+        """Labels that mass can have: those of the samples, all where labels move."""
+        if self.cost.label_cost is not None:
+            return tuple(range(self.network.classes))
+        return self.active_labels
+
+    @property
     def nominal_losses(self) -> Floats:
         """Loss of each sample where it is, shape ``(N,)``."""
         return self.evaluate(self.points, self.labels)

@@ -21,15 +21,14 @@ import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.cells.frame import bounding_box
-from wdaverify.distribution import Ray
-from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.errors import LimitReached
+from wdaverify.exact.bounded import BoundedOracle
 from wdaverify.exact.distances import Distances, unknown_distances
-from wdaverify.exact.fallback import interval_ceiling, layer_constant
+from wdaverify.exact.fallback import interval_ceiling
 from wdaverify.exact.integer import IntegerPrograms
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.polish import KnownPoints, Query
-from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
 from wdaverify.loss import Hinge, Margin, ZeroOne
@@ -39,7 +38,7 @@ from wdaverify.support import Box
 __all__ = ["MilpOracle"]
 
 
-class MilpOracle:
+class MilpOracle(BoundedOracle):
     """Suprema by integer programs, on bounded supports; every sample is on its own.
 
     Raises
@@ -68,36 +67,6 @@ class MilpOracle:
             return "an unbounded support: its neurons have no bounds to take for the big M"
         return None
 
-    @classmethod
-    def check(cls, problem: Problem) -> None:
-        """Raise unless this engine answers the question.
-
-        Raises
-        ------
-        UnsupportedError
-            Names the part of the question that is not covered.
-        """
-        reason = cls.refuses(problem)
-        if reason is not None:
-            raise UnsupportedError(f"engine: milp does not cover {reason}; try cells")
-
-    @property
-    def slope(self) -> float:
-        """Asymptotic slope: 0, the support being bounded."""
-        return 0.0
-
-    def ray(self, label: int) -> Ray | None:  # noqa: ARG002  (no ray on a bounded support)
-        """Return ``None``: the support is bounded."""
-        return None
-
-    def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:  # noqa: ARG002
-        """Return no points: there is no ray to end."""
-        return self.problem.points[:0]
-
-    def constant(self, label: int) -> float:
-        """Return the product of the layers' norms."""
-        return layer_constant(self.problem, label)
-
     def ceiling(self, label: int) -> float:
         """Return an interval bound of the loss."""
         return interval_ceiling(self.problem.replace(support=Box(*self._programs.box)), label)
@@ -116,10 +85,6 @@ class MilpOracle:
     def group(self, label: int, samples: Integers) -> Integers:  # noqa: ARG002
         """Return the samples: each is a group of its own."""
         return samples
-
-    def infinite(self, label: int) -> Floats | None:  # noqa: ARG002  (no DLR here)
-        """Return ``None``: the losses covered are finite."""
-        return None
 
     def suprema(self, asked: Asked) -> Suprema:
         """Solve the programs of every sample asked about."""

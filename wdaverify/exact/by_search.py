@@ -6,12 +6,11 @@ from functools import cached_property
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.distribution import Ray
-from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.errors import LimitReached
+from wdaverify.exact.bounded import BoundedOracle
 from wdaverify.exact.distances import Distances, unknown_distances
-from wdaverify.exact.fallback import interval_ceiling, layer_constant
+from wdaverify.exact.fallback import interval_ceiling
 from wdaverify.exact.oracle import Asked, Decision, Suprema
-from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
 from wdaverify.loss import Hinge, Margin, ZeroOne
@@ -39,7 +38,7 @@ FINEST = 1e-9
 """Smallest relative gap at which a search stops."""
 
 
-class SearchOracle:
+class SearchOracle(BoundedOracle):
     """Suprema by branch and bound; one search for each label, kept between questions."""
 
     name = "search"
@@ -67,45 +66,14 @@ class SearchOracle:
             return "a polytope as support"
         if not np.isfinite(np.concatenate(problem.support.bounds)).all():
             return "an unbounded support"
+        slopes = np.concatenate([*problem.network.slopes, np.zeros(1)])
+        if slopes.min() < 0 or slopes.max() > 1:
+            return "negative slopes outside [0, 1]"
         return None
-
-    @classmethod
-    def check(cls, problem: Problem) -> None:
-        """Raise unless this engine answers the question.
-
-        Raises
-        ------
-        UnsupportedError
-            Names the part of the question that is not covered.
-        """
-        reason = cls.refuses(problem)
-        if reason is not None:
-            raise UnsupportedError(f"engine: search does not cover {reason}; cells does")
-
-    @property
-    def slope(self) -> float:
-        """Asymptotic slope: 0, the support being bounded."""
-        return 0.0
-
-    def ray(self, label: int) -> Ray | None:  # noqa: ARG002  (no ray on a bounded support)
-        """Return ``None``: the support is bounded."""
-        return None
-
-    def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:  # noqa: ARG002
-        """Return no points: there is no ray to end."""
-        return self.problem.points[:0]
-
-    def constant(self, label: int) -> float:
-        """Return the product of the layers' norms."""
-        return layer_constant(self.problem, label)
 
     def ceiling(self, label: int) -> float:
         """Return an interval bound of the loss."""
         return interval_ceiling(self.problem, label)
-
-    def infinite(self, label: int) -> Floats | None:  # noqa: ARG002  (no DLR here)
-        """Return ``None``: the losses covered are finite."""
-        return None
 
     def suprema(self, asked: Asked) -> Suprema:
         """Settle every sample asked about."""

@@ -1,15 +1,11 @@
-r"""Bounds that need neither cells nor programs, for when a limit leaves nothing better.
-
-.. math:: |\ell(x, y) - \ell(x', y)| \le \max_c\|c^\top W_L\|_*\,\prod_{l<L}\|W_l\|_{r\to r}\;
-          \|x - x'\|_r \quad\text{over the affine pieces } c \text{ of the loss}
-"""
+"""Bounds that need neither cells nor programs, for when a limit leaves nothing better."""
 
 import math
 
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.loss import Margin
+from wdaverify.layers import layer_product
 from wdaverify.problem import Problem
 
 __all__ = ["interval_ceiling", "layer_constant"]
@@ -22,12 +18,7 @@ def layer_constant(problem: Problem, label: int) -> float:
     """Return a Lipschitz constant of the loss with a label, infinite where it has none."""
     if not problem.loss.lipschitz:
         return math.inf
-    network, norm = problem.network, problem.cost.norm
-    rows = Margin().pieces(network.classes, label).matrix @ network.weights[-1]
-    product = float(norm.dual_length(rows).max())
-    for k, W in enumerate(network.weights[:-1]):
-        product *= norm.operator_norm(W) * float(np.abs(network.slopes[k]).max(initial=1.0))
-    return product * (1.0 + OUTWARD)
+    return float(layer_product(problem.network, problem.cost.norm)[label])
 
 
 def interval_ceiling(problem: Problem, label: int) -> float:

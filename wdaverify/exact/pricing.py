@@ -52,18 +52,11 @@ class Pricing:
         self.floor = 0.0
         if problem.cost.order == 1 and not self.bounded:
             self.floor = oracle.slope * (1.0 + 1e-12)
-            rays = {label: oracle.ray(label) for label in self.labels}
+            rays = {label: oracle.ray(label) for label in self.problem.possible_labels}
             atoms.rays |= {label: ray for label, ray in rays.items() if ray is not None}
         if problem.cost.finite:
             self.add_lipschitz_line(self.steepest if problem.cost.order == 1 else 0.0)
             self._offer_first_points()
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        """Labels that mass can have: those of the samples, all where labels move."""
-        if self.problem.cost.label_cost is not None:
-            return tuple(range(self.problem.network.classes))
-        return self.problem.active_labels
 
     @property
     def bounded(self) -> bool:
@@ -80,7 +73,7 @@ class Pricing:
     @property
     def steepest(self) -> float:
         """Largest Lipschitz constant of the labels in play, perhaps infinite."""
-        return max(self.oracle.constant(label) for label in self.labels)
+        return max(self.oracle.constant(label) for label in self.problem.possible_labels)
 
     def tangent(self, radius: float) -> float:
         """Slope in the budget, at a radius, of a loss that grows with the Lipschitz constant."""
@@ -97,7 +90,7 @@ class Pricing:
     def _offer_first_points(self) -> None:
         """Offer what a few gradient steps find."""
         labels, active = self.problem.labels, self.problem.active
-        for label in self.labels:
+        for label in self.problem.possible_labels:
             moves = self.problem.cost.label_cost is not None
             samples = active if moves else active[labels[active] == label]
             points, owners = first_points(self.problem, label, samples)
@@ -149,7 +142,7 @@ class Pricing:
         problem, samples = self.problem, np.arange(len(self.problem))
         price = multiplier * (problem.cost.label_cost or 0.0)
         phi = np.full(len(samples), -np.inf)
-        for label in self.labels:
+        for label in self.problem.possible_labels:
             moved = problem.labels != label
             if problem.cost.label_cost is None and moved.all():
                 continue
@@ -189,7 +182,7 @@ class Pricing:
             price = multiplier * (self.problem.cost.label_cost or 0.0) * moved
             places = [
                 (label, np.flatnonzero((self.problem.labels[active] != label) == moved))
-                for label in self.labels
+                for label in self.problem.possible_labels
             ]
             places = [(label, at) for label, at in places if len(at)]
             answers, limit = self.desk.suprema(

@@ -97,13 +97,6 @@ class ExactSolver:
         return self._pricing
 
     @property
-    def labels(self) -> tuple[int, ...]:
-        """Labels that mass can have: those of the samples, all where labels move."""
-        if self.problem.cost.label_cost is not None:
-            return tuple(range(self.problem.network.classes))
-        return self.problem.active_labels
-
-    @property
     def floor(self) -> float:
         """Smallest multiplier at which the suprema are finite (order 1), rounded up."""
         return self.pricing.floor
@@ -143,7 +136,7 @@ class ExactSolver:
 
     def infinite(self, radius: float) -> ExactValue | None:
         """Return the value at a positive radius (finite order) where it is infinite."""
-        return infinite_value(self.problem, self.desk.oracle, self.labels, radius)
+        return infinite_value(self.problem, self.desk.oracle, self.problem.possible_labels, radius)
 
     def smallest_multiplier(self) -> float:
         """Return the smallest multiplier worth pricing: below, the suprema are infinite."""
@@ -209,7 +202,7 @@ class ExactSolver:
             last, mass = envelopes[i], float(self.problem.probabilities[i])
             intercept = float(last.losses[-1] - last.slope * last.costs[-1])
             own = int(self.problem.labels[i])
-            for label in (own,) if cost.label_cost is None else self.pricing.labels:
+            for label in (own,) if cost.label_cost is None else self.problem.possible_labels:
                 price = (cost.label_cost or 0.0) * (label != own)
                 tail = Tail(self.floor, intercept + self.floor * price, 2.0 * radius / mass)
                 points = self.desk.maximisers(label, i, tail)
