@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wdaverify import Box, Problem, ReLUNetwork, TransportCost, enumerate_cells
-from wdaverify.errors import LimitReached, SolverError
+from wdaverify.errors import LimitReached, SolverError, UnsupportedError
 from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.dispatch import Dispatcher, Request
 from wdaverify.exact.engine import choose_engine, dispatcher_for
@@ -112,3 +112,13 @@ def test_a_limit_leaves_bounds_that_hold(engine, order):
     assert found.lower <= truth.lower + 1e-9
     assert found.upper >= truth.upper - 1e-9
     assert found.status == "bracket"
+
+
+def test_auto_leaves_slopes_outside_the_unit_interval_to_the_cells():
+    network = random_problem().network
+    slopes = [np.full(width, -0.5) for width in network.widths]
+    steep = ReLUNetwork(network.weights, network.biases, slopes)
+    problem = random_problem().replace(network=steep)
+    assert choose_engine(problem, "auto").engine == "cells"
+    with pytest.raises(UnsupportedError, match="slopes"):
+        choose_engine(problem, "search")
