@@ -7,11 +7,10 @@ from typing import Any
 import click
 import numpy as np
 
-from wdaverify.bounds.certificate import certify as certify_bound
 from wdaverify.cli import options
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import exact_row, figure, gap, plain_table
-from wdaverify.errors import LimitReached, ProblemError
+from wdaverify.errors import ProblemError
 from wdaverify.exact.curve import value_curve
 from wdaverify.exact.engine import choose_engine
 from wdaverify.exact.solve import solver_for
@@ -28,6 +27,8 @@ def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSo
     options = session.options
     choice = choose_engine(session.problem, options["engine"])
     session.engine = choice
+    if options.get("max_cells") and choice.engine != "cells":
+        session.note(f"--max-cells: nothing to limit, the engine {choice.engine} lists no cells")
     return solver_for(
         session.problem,
         choice.engine,
@@ -46,15 +47,9 @@ def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSo
 def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
     """Print the exact worst-case value for every radius, with its bracket."""
     session = Session("exact", problem, given)
-    stopped: LimitReached | None = None
     with session.progress() as progress:
-        try:
-            solver = _solver(session, progress)
-        except LimitReached as reached:
-            _without_cells(session, reached)
-            raise
+        solver = _solver(session, progress)
         values = [solver.solve(radius) for radius in session.stored.radii]
-        stopped = solver.stopped
     columns = ["radius ε", "lower", "upper", "gap", "multiplier", "status"]
     title = f"{session.problem.name}: worst-case expected {session.problem.loss.name} loss"
     session.print(plain_table(title, columns, [exact_row(value) for value in values]))
@@ -77,36 +72,10 @@ def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
             "engine": session.engine.engine,
             "rows": rows,
             "counts": counts,
+            "stopped": None if solver.stopped is None else str(solver.stopped),
         }
     )
-    session.finish(stopped)
-
-
-def _without_cells(session: Session, reached: LimitReached) -> None:
-    """Report what holds without the cells: nominal risk below, the layer product above."""
-    nominal = session.problem.nominal
-    rows: list[dict[str, Any]] = [
-        {
-            "radius": radius,
-            "lower": nominal,
-            "upper": certify_bound(session.problem, radius=radius).value,
-            "multiplier": None,
-            "attained": None,
-            "status": "bracket",
-        }
-        for radius in session.stored.radii
-    ]
-    shown = [[f"{r['radius']:g}", figure(r["lower"]), figure(r["upper"])] for r in rows]
-    session.print(plain_table(session.problem.name, ["radius ε", "lower", "upper"], shown))
-    session.write(
-        {
-            "nominal": nominal,
-            "engine": session.engine.engine,
-            "rows": rows,
-            "counts": {},
-            "stopped": str(reached),
-        }
-    )
+    session.finish(solver.stopped)
 
 
 @click.command(epilog="Example: wdaverify curve problems/absolute-value --json curve.json")

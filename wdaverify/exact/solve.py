@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from wdaverify.cells.complex import CellComplex
-from wdaverify.errors import ProblemError
+from wdaverify.errors import LimitReached, ProblemError
 from wdaverify.exact.answer import ExactValue
+from wdaverify.exact.dispatch import Dispatcher
 from wdaverify.exact.engine import choose_engine, dispatcher_for
+from wdaverify.exact.unlisted import UnlistedOracle
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
@@ -50,7 +52,8 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     UnsupportedError
         The engine does not cover the question.
     LimitReached
-        The cells could not be enumerated within the limits.
+        The cells could not be enumerated within the limits, and nothing bounds the loss without
+        them (DLR on an unbounded support). Otherwise limits end in a bracket that is valid.
 
     Examples
     --------
@@ -88,10 +91,18 @@ def solver_for(  # noqa: PLR0913
     """Return a solver for many radii of one problem; parameters as in :func:`solve`."""
     choice = choose_engine(problem, engine, cells, curve=curve)
     limits, progress = limits or Limits(), progress or (lambda _, __: None)
-    desk = dispatcher_for(
-        problem, choice, cells=cells, workers=workers, limits=limits, progress=progress
-    )
-    return ExactSolver(problem, desk, tolerance=tolerance, limits=limits, progress=progress)
+    stopped: LimitReached | None = None
+    try:
+        desk = dispatcher_for(
+            problem, choice, cells=cells, workers=workers, limits=limits, progress=progress
+        )
+    except LimitReached as reached:
+        if UnlistedOracle.refuses(problem) is not None:
+            raise
+        stopped, desk = reached, Dispatcher(UnlistedOracle(problem, reached))
+    solver = ExactSolver(problem, desk, tolerance=tolerance, limits=limits, progress=progress)
+    solver.stopped = stopped
+    return solver
 
 
 def check_radius(radius: float) -> float:
