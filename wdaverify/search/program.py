@@ -4,8 +4,8 @@ r"""The linear relaxation of a node, one warm program for all nodes of a label.
           z_l - W_l h_{l-1} = b_l,\quad h \ge z,\ h\ge s z,\ h \le \kappa z + \tau,\quad
           l \le z \le u,\ \|u\| \le t,\ t_0\le t\le t_1,\ t^p \le c
 
-Columns are ``u``, ``t`` (l1: one per feature), ``c``, ``z``, ``h`` and violations of the
-definitions of ``z``. Where the norm or the power is curved, tangents take its place; they hold for
+Columns are ``u``, ``t`` (l1: one per feature), ``c``, ``z``, ``h``, violations of the definitions
+of ``z`` and the shortfall of a threshold. Where the norm or the power is curved, tangents take its place; they hold for
 every node and every multiplier and are kept. The multipliers of the definitions are the ``ν`` of
 the Lagrangian bound, the only thing that is believed.
 """
@@ -32,6 +32,9 @@ FEW = 6
 
 KEPT = 1000
 """Tangents beyond which all are forgotten."""
+
+SHORT = 1e4
+"""Price of a shortfall of the threshold, against which length is little."""
 
 LOOSE, TINY = 1e-10, 1e-14
 """Relative and absolute shortfall of a length or cost that is still called rounding."""
@@ -76,8 +79,11 @@ class NodeProgram:
         self._cost = n + self._t
         self._z, self._h = self._cost + 1, self._cost + 1 + m
         self._slack = self._h + m
-        free = np.full(self._slack + 2 * m, np.inf)
+        self._short = self._slack + 2 * m
+        self._columns = self._short + 1
+        free = np.full(self._columns, np.inf)
         self._violation = np.inf
+        self._shortfall = 0.0
         self._kappa = np.ones(m)
         self._program = LinearProgram(-free, free, tolerance=FEASIBLE)
         self._neurons = np.arange(m)
@@ -85,6 +91,7 @@ class NodeProgram:
         self._add_activations()
         self._add_ball()
         self._add_thresholds()
+        self._program.bound_columns(np.array([self._short]), np.zeros(1), np.full(1, np.inf))
         self._fixed = self._program.rows
 
     @property
@@ -108,6 +115,7 @@ class NodeProgram:
                 return None
             if not self._add_tangents(answer.point):
                 break
+        self._shortfall = float(answer.point[self._short])
         return self._read(answer)
 
     def _rounds(self, node: Node) -> int:
@@ -122,7 +130,7 @@ class NodeProgram:
         rows: list[Floats] = []
         bounds = []
         if self.norm.name == "l2" and length > t * (1.0 + LOOSE) + TINY:
-            rows.append(np.zeros(self._slack + 2 * self.scaled.neurons))
+            rows.append(np.zeros(self._columns))
             rows[-1][:n], rows[-1][n] = x[:n] / length, -1.0
             bounds.append(0.0)
         at = max(t, length)
@@ -135,7 +143,7 @@ class NodeProgram:
 
     def _power_tangent(self, at: float) -> Floats:
         """``t − c / (p a^{p-1}) <= a (1 − 1/p)``, the tangent of ``t^p <= c`` at ``a``."""
-        row = np.zeros(self._slack + 2 * self.scaled.neurons)
+        row = np.zeros(self._columns)
         row[self.scaled.features : self._cost] = 1.0
         row[self._cost] = -1.0 / (self.order * at ** (self.order - 1.0))
         return row
@@ -143,19 +151,23 @@ class NodeProgram:
     def nearest(self, node: Node, depth: float) -> Relaxed | None:
         """Minimise the distance subject to ``w_j · h_L + β_j >= depth``.
 
-        The multipliers are those of the objective: divided by that of the threshold.
+        The multipliers are those of the objective: divided by that of the threshold. Where no point
+        of the node is that deep, they are those of the deepest point.
         """
         self._place(node)
         self._loosen(0.0)
         row = np.array([self._thresholds + node.piece])
         top, free = np.full(1, np.inf), np.full(1, -np.inf)
         self._program.bound_rows(row, top, np.array([depth - self.scaled.offsets[node.piece]]))
-        costs = np.zeros(self._slack + 2 * self.scaled.neurons)
+        costs = np.zeros(self._columns)
         costs[self.scaled.features : self._cost] = -1.0
-        found = self._maximum(costs, self._rounds(node))
+        costs[self._short] = -SHORT
+        found, short = self._maximum(costs, self._rounds(node)), self._shortfall
         self._program.bound_rows(row, top, free)
-        if found is None or not found.all_multipliers[row[0]] < 0:
+        if found is None:
             return None
+        if short > 0 or not found.all_multipliers[row[0]] < 0:
+            return self._maximum(self._costs(node.piece, 0.0), self._rounds(node))
         return found._replace(nu=found.nu / -found.all_multipliers[row[0]])
 
     def repair(self, node: Node) -> Floats | None:
@@ -166,8 +178,8 @@ class NodeProgram:
         """
         self._place(node)
         self._loosen(np.inf)
-        costs = np.zeros(self._slack + 2 * self.scaled.neurons)
-        costs[self._slack :] = -1.0
+        costs = np.zeros(self._columns)
+        costs[self._slack : self._short] = -1.0
         answer = self._program.maximize(costs)
         if answer.status is not Status.OPTIMAL:
             return None
@@ -184,11 +196,11 @@ class NodeProgram:
         if bound == self._violation:
             return
         self._violation = bound
-        index = np.arange(self._slack, self._slack + 2 * self.scaled.neurons)
+        index = np.arange(self._slack, self._short)
         self._program.bound_columns(index, np.zeros(len(index)), np.full(len(index), bound))
 
     def _costs(self, piece: int, multiplier: float) -> Floats:
-        costs = np.zeros(self._slack + 2 * self.scaled.neurons)
+        costs = np.zeros(self._columns)
         costs[self._cost] = -multiplier
         last = self.scaled.layers[-1]
         costs[self._h + last.start : self._h + last.stop] = self.scaled.gradients[piece]
@@ -197,8 +209,8 @@ class NodeProgram:
     def _add_definitions(self) -> None:
         scaled = self.scaled
         n, m = scaled.features, scaled.neurons
-        A = np.zeros((m, self._slack + 2 * m))
-        A[:, self._slack :] = np.concatenate([np.eye(m), -np.eye(m)], axis=1)
+        A = np.zeros((m, self._columns))
+        A[:, self._slack : self._short] = np.concatenate([np.eye(m), -np.eye(m)], axis=1)
         A[self._neurons, self._z + self._neurons] = 1.0
         A[scaled.layers[0], :n] = -scaled.weights[0]
         for here, before, W in zip(
@@ -211,7 +223,7 @@ class NodeProgram:
     def _add_activations(self) -> None:
         """Add ``z <= h``, ``s z <= h`` and ``h − κ z <= τ``, the last to be set per node."""
         m = self.scaled.neurons
-        Z = np.zeros((m, self._slack + 2 * m))
+        Z = np.zeros((m, self._columns))
         Z[self._neurons, self._z + self._neurons] = 1.0
         H = np.roll(Z, m, axis=1)
         self._program.add_rows(Z - H, np.zeros(m))
@@ -221,7 +233,7 @@ class NodeProgram:
 
     def _add_ball(self) -> None:
         n, t = self.scaled.features, self._t
-        rows = np.zeros((2 * n, self._slack + 2 * self.scaled.neurons))
+        rows = np.zeros((2 * n, self._columns))
         rows[:n, :n], rows[n:, :n] = np.eye(n), -np.eye(n)
         rows[:, n : n + t] = -1.0 if t == 1 else -np.tile(np.eye(n), (2, 1))
         self._program.add_rows(rows, np.zeros(2 * n))
@@ -236,8 +248,9 @@ class NodeProgram:
     def _add_thresholds(self) -> None:
         """Add ``w_j · h_L`` of every piece as a row without bounds."""
         pieces, last = self.scaled.gradients, self.scaled.layers[-1]
-        rows = np.zeros((len(pieces), self._slack + 2 * self.scaled.neurons))
+        rows = np.zeros((len(pieces), self._columns))
         rows[:, self._h + last.start : self._h + last.stop] = pieces
+        rows[:, self._short] = 1.0
         self._thresholds = self._program.rows
         self._program.add_rows(rows, np.full(len(pieces), np.inf))
 
