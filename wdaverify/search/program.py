@@ -5,9 +5,9 @@ r"""The linear relaxation of a node, one warm program for all nodes of a label.
           l \le z \le u,\ \|u\| \le t,\ t_0\le t\le t_1,\ t^p \le c
 
 Columns are ``u``, ``t`` (l1: one per feature), ``c``, ``z``, ``h``, violations of the definitions
-of ``z`` and the shortfall of a threshold. Where the norm or the power is curved, tangents take its place; they hold for
-every node and every multiplier and are kept. The multipliers of the definitions are the ``ν`` of
-the Lagrangian bound, the only thing that is believed.
+of ``z`` and the shortfall of a threshold. Where the norm or the power is curved, tangents take its
+place; they hold for every node and every multiplier and are kept. The multipliers of the
+definitions are the ``ν`` of the Lagrangian bound, the only thing that is believed.
 """
 
 from typing import NamedTuple
