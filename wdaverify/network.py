@@ -179,23 +179,27 @@ class ReLUNetwork:
         Parameters
         ----------
         pattern
-            Which neurons are on, shape ``(neurons,)``.
+            Which neurons are on, shape ``(neurons,)``, or of many cells, ``(B, neurons)``: then all
+            matrices and offsets have a leading axis ``B``.
         """
-        J, c = np.eye(self.features), np.zeros(self.features)
+        many = pattern.shape[:-1]
+        J = np.broadcast_to(np.eye(self.features), (*many, self.features, self.features))
+        c = np.zeros((*many, self.features))
         hidden: list[AffineMap] = []
         start = 0
         for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            J, c = W @ J, W @ c + b
+            J, c = W @ J, (W @ c[..., None])[..., 0] + b
             if k == len(self.slopes):
                 break
             hidden.append(AffineMap(J, c))
-            on = pattern[start : start + len(b)]
+            on = pattern[..., start : start + len(b)]
             factor = np.where(on, 1.0, self.slopes[k])
-            J, c = factor[:, None] * J, factor * c
+            J, c = factor[..., None] * J, factor * c
             start += len(b)
-        rows = [m.matrix for m in hidden] or [np.zeros((0, self.features))]
-        offsets = [m.offset for m in hidden] or [np.zeros(0)]
-        return AffineMap(np.concatenate(rows), np.concatenate(offsets)), AffineMap(J, c)
+        rows = [m.matrix for m in hidden] or [np.zeros((*many, 0, self.features))]
+        offsets = [m.offset for m in hidden] or [np.zeros((*many, 0))]
+        every = AffineMap(np.concatenate(rows, axis=-2), np.concatenate(offsets, axis=-1))
+        return every, AffineMap(J, c)
 
     def without_biases(self) -> "ReLUNetwork":
         r"""Return the positively homogeneous network :math:`f^0(u) = \lim_t f(tu)/t`."""

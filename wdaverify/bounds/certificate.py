@@ -100,7 +100,7 @@ def cell_lipschitz(cells: CellComplex, norm: GroundNorm) -> Floats:
     for W, s in zip(network.weights, (*network.slopes, np.ones(network.classes)), strict=True):
         size = np.maximum(1.0, np.abs(s))[:, None] * (np.abs(W) @ size)
     steps = 2 * sum(W.shape[1] + 3 for W in network.weights)
-    J = np.array([cell.affine_map.matrix for cell in cells])
+    J = cells.logit_maps.matrix
     for label in range(network.classes):
         coefficients = Margin().pieces(network.classes, label).matrix
         gradients = np.einsum("pk,dkn->dpn", coefficients, J).reshape(-1, network.features)

@@ -1,17 +1,18 @@
 """The complex of cells: what an enumeration found, and everything that can be asked of it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats
+from wdaverify.cells.block import Block
+from wdaverify.cells.cell import Cell, Listing
 from wdaverify.cells.decision import ExactCells
-from wdaverify.cells.enumeration import CANCELLED, cells_of
-from wdaverify.cells.frame import Frame, frame_of, unit_rows
+from wdaverify.cells.frame import Frame, frame_of
 from wdaverify.cells.recession import is_bounded
+from wdaverify.cells.stream import cell_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
 from wdaverify.support import Box, Support
@@ -20,37 +21,6 @@ if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["Cell", "CellComplex", "enumerate_cells"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Cell:
-    """A full-dimensional polyhedron on which the network is affine.
-
-    Attributes
-    ----------
-    pattern
-        Which neurons are on, ``(neurons,)``; one that is identically zero here counts as off.
-    cuts
-        Neurons whose half-spaces, together with the support, describe the cell, ``(neurons,)``.
-    interior
-        A point inside, ``(n,)``.
-    half_spaces
-        ``matrix x <= offset`` of the cuts, rows of unit length, without the support's own rows.
-    affine_map
-        The logits on this cell, matrix ``(K, n)``.
-    """
-
-    pattern: Bools
-    cuts: Bools
-    interior: Floats
-    half_spaces: AffineMap
-    affine_map: AffineMap
-
-    def contains(self, points: Floats, tolerance: float = 0.0) -> Bools:
-        """Whether points of the support lie in the closed cell: ``(N, n) -> (N,)``."""
-        G, h = self.half_spaces
-        inside: Bools = np.all(points @ G.T <= h + tolerance, axis=-1)
-        return inside
 
 
 class CellComplex(Sequence[Cell]):
@@ -66,8 +36,7 @@ class CellComplex(Sequence[Cell]):
         self, network: ReLUNetwork, support: Support, frame: Frame, cells: Sequence[Cell]
     ) -> None:
         self.network, self.support, self.frame = network, support, frame
-        self._cells = tuple(cells)
-        self._index = {cell.pattern.tobytes(): k for k, cell in enumerate(self._cells)}
+        self._cells = cells
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -88,7 +57,24 @@ class CellComplex(Sequence[Cell]):
     @cached_property
     def patterns(self) -> Bools:
         """Activation patterns, ``(cells, neurons)``."""
+        if isinstance(self._cells, Listing):
+            return self._cells.found.patterns
         return np.array([cell.pattern for cell in self._cells]).reshape(len(self), -1)
+
+    @cached_property
+    def interiors(self) -> Floats:
+        """A point inside each cell, ``(cells, n)``."""
+        if isinstance(self._cells, Listing):
+            return self.frame.points(self._cells.found.interiors)
+        return np.array([cell.interior for cell in self._cells])
+
+    @cached_property
+    def logit_maps(self) -> AffineMap:
+        """The logits on every cell: matrices ``(cells, K, n)``, offsets ``(cells, K)``."""
+        if isinstance(self._cells, Listing):
+            return self._cells.logit_maps()
+        maps = [cell.affine_map for cell in self._cells]
+        return AffineMap(np.array([m.matrix for m in maps]), np.array([m.offset for m in maps]))
 
     @cached_property
     def bounded(self) -> Bools:
@@ -116,11 +102,16 @@ class CellComplex(Sequence[Cell]):
 
     def find(self, pattern: Bools) -> int | None:
         """Return the index of the cell with this pattern, ``None`` if there is none."""
-        return self._index.get(np.asarray(pattern, dtype=bool).tobytes())
+        return self._index.get(np.packbits(np.asarray(pattern, dtype=bool)).tobytes())
 
     def locate(self, points: Floats) -> list[int | None]:
         """Return the cell of each point by its float64 pattern, ``None`` where no cell has it."""
         return [self.find(pattern) for pattern in self.network.patterns(points)]
+
+    @cached_property
+    def _index(self) -> dict[bytes, int]:
+        packed = np.packbits(self.patterns, axis=1)
+        return {row.tobytes(): k for k, row in enumerate(packed)}
 
 
 def enumerate_cells(
@@ -152,34 +143,5 @@ def enumerate_cells(
     """
     support = (support or Box()).bind(network.features)
     frame = frame_of(support)
-    found = list(cells_of(network, frame, limits=limits, progress=progress))
-    rows = _Rows(network, frame)
-    cells = []
-    for pattern, cuts, interior in found:
-        hidden, logits = network.affine_maps(pattern)
-        half_spaces = rows.half_spaces(pattern, cuts, hidden)
-        cells.append(Cell(pattern, cuts, frame.points(interior), half_spaces, logits))
-    return CellComplex(network, support, frame, cells)
-
-
-class _Rows:
-    """Half-spaces of cells, with rows that cancel recomputed over the rationals."""
-
-    def __init__(self, network: ReLUNetwork, frame: Frame) -> None:
-        identity = Frame(
-            frame.origin * 0, np.diag([f + 1 for f in frame.origin * 0]), frame.matrix, frame.bound,
-            frame.interior,
-        )  # fmt: skip
-        self._exact = ExactCells(network, identity)
-        summands = [np.abs(W).sum(axis=1) for W in network.weights[:-1]]
-        summands[:1] = [np.zeros(len(W)) for W in network.weights[:-1][:1]]  # nothing cancels
-        self._summands = np.concatenate(summands) if summands else np.zeros(0)
-
-    def half_spaces(self, pattern: Bools, cuts: Bools, hidden: AffineMap) -> AffineMap:
-        index = np.flatnonzero(cuts)
-        sign = np.where(pattern[index], -1.0, 1.0)
-        J, c = hidden.matrix[index].copy(), hidden.offset[index].copy()
-        for r in np.flatnonzero(np.abs(J).sum(axis=1) <= CANCELLED * self._summands[index]):
-            J[r], c[r] = self._exact.float_row(int(index[r]), pattern)
-        J, c = unit_rows(J, c)
-        return AffineMap(sign[:, None] * J, -sign * c)
+    found = Block.joined(list(cell_blocks(network, frame, limits=limits, progress=progress)))
+    return CellComplex(network, support, frame, Listing(network, frame, found))

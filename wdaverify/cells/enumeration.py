@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats
+from wdaverify.cells.cell import CANCELLED
 from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.frame import Frame, unit_rows
 from wdaverify.convex.highs import LinearProgram, Status
@@ -21,17 +22,13 @@ from wdaverify.errors import EnumerationError
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
 
-__all__ = ["DOUBT", "Found", "cells_of"]
+__all__ = ["DOUBT", "CellSearch", "Found", "Partial", "cells_of"]
 
 DOUBT = 1e-7
 """Distances (to a normalised hyperplane) below which floating point does not decide."""
 
 INSIDE = 1e-9
 """Smallest slack with which a float64 point counts as strictly inside."""
-
-CANCELLED = 1e-7
-"""A row this much smaller than its summands is recomputed over the rationals."""
-
 
 FAR = 1e14
 """A hyperplane farther away than this is left to exact arithmetic."""
@@ -53,7 +50,7 @@ class Found(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Partial:
+class Partial:
     """A partial cell: the signs of the neurons before ``neuron`` are fixed."""
 
     neuron: int
@@ -81,7 +78,7 @@ def cells_of(
     EnumerationError
         Floating point and exact arithmetic contradict each other: a defect.
     """
-    search = _Search(network, frame)
+    search = CellSearch(network, frame)
     limits = limits or Limits()
     count = 0
     stack = [search.root()]
@@ -100,7 +97,7 @@ def cells_of(
             yield Found(partial.pattern, cuts, partial.points[0])
 
 
-class _Search:
+class CellSearch:
     def __init__(self, network: ReLUNetwork, frame: Frame) -> None:
         self.network, self.frame = network, frame
         self.exact = ExactCells(network, frame)
@@ -116,9 +113,9 @@ class _Search:
         self.program.add_rows(*self.support)
         self.fixed_rows = self.program.rows
 
-    def root(self) -> _Partial:
+    def root(self) -> Partial:
         d, H = self.frame.dimension, self.network.neurons
-        return _Partial(
+        return Partial(
             0,
             np.zeros(H, dtype=bool),
             [],
@@ -128,7 +125,7 @@ class _Search:
             self._layer(0, AffineMap(*self._frame_map())),
         )
 
-    def descend(self, partial: _Partial) -> list[_Partial]:
+    def descend(self, partial: Partial) -> list[Partial]:
         """Decide neurons until one splits; return both children, or nothing at a whole cell."""
         self.program.drop_rows(self.fixed_rows)
         self.program.add_rows(partial.matrix, partial.bound)
@@ -155,12 +152,12 @@ class _Search:
         W, b = self.network.weights[layer], self.network.biases[layer]
         return AffineMap(W @ before.matrix, W @ before.offset + b)
 
-    def _activated(self, partial: _Partial, layer: int) -> AffineMap:
+    def _activated(self, partial: Partial, layer: int) -> AffineMap:
         on = partial.pattern[self.starts[layer] : self.starts[layer + 1]]
         factor = np.where(on, 1.0, self.network.slopes[layer])
         return AffineMap(factor[:, None] * partial.layer.matrix, factor * partial.layer.offset)
 
-    def _row(self, partial: _Partial) -> tuple[Floats, float] | None:
+    def _row(self, partial: Partial) -> tuple[Floats, float] | None:
         """Return the normalised hyperplane of the next neuron, ``None`` if it is constant."""
         k = partial.neuron
         layer = int(self.layer_of[k])
@@ -176,7 +173,7 @@ class _Search:
         return w, float(b)
 
     def _sides(
-        self, partial: _Partial, row: tuple[Floats, float] | None
+        self, partial: Partial, row: tuple[Floats, float] | None
     ) -> dict[bool, Floats | None]:
         """Return the sides of the next neuron that the partial cell meets with full dimension.
 
@@ -206,7 +203,7 @@ class _Search:
                 doubtful.append(on)
         return self._settle(partial, sides, doubtful, w)
 
-    def _furthest(self, partial: _Partial, w: Floats, b: float) -> tuple[Floats, float]:
+    def _furthest(self, partial: Partial, w: Floats, b: float) -> tuple[Floats, float]:
         """Maximise ``w · u + b`` over the partial cell, capped where the support is unbounded."""
         cap = 1.0 + 2.0 * abs(float(partial.points[0] @ w) + b)
         if abs(b) >= FAR:
@@ -248,7 +245,7 @@ class _Search:
 
     def _settle(
         self,
-        partial: _Partial,
+        partial: Partial,
         sides: dict[bool, Floats | None],
         doubtful: list[bool],
         w: Floats,
@@ -271,8 +268,8 @@ class _Search:
         return sides
 
     def _child(
-        self, partial: _Partial, row: tuple[Floats, float] | None, point: Floats | None, *, on: bool
-    ) -> _Partial | None:
+        self, partial: Partial, row: tuple[Floats, float] | None, point: Floats | None, *, on: bool
+    ) -> Partial | None:
         """Return the child on one side, ``None`` if exact arithmetic finds it empty after all."""
         assert row is not None
         w, b = row
@@ -281,7 +278,7 @@ class _Search:
         pattern = partial.pattern.copy()
         pattern[k] = on
         values = sign * (partial.points @ w + b)
-        child = _Partial(
+        child = Partial(
             k + 1,
             pattern,
             [*partial.path, k],
@@ -300,7 +297,7 @@ class _Search:
 
     def _centre(
         self,
-        child: _Partial,
+        child: Partial,
         inside: Floats,
         value: float,
         point: Floats | None,
@@ -320,7 +317,7 @@ class _Search:
             return centre
         return self.exact.interior(child.path, child.pattern)
 
-    def _inscribed(self, partial: _Partial) -> Floats:
+    def _inscribed(self, partial: Partial) -> Floats:
         d = self.frame.dimension
         free = np.full(d, np.inf)
         program = LinearProgram(np.append(-free, 0.0), np.append(free, 1.0))
@@ -329,15 +326,15 @@ class _Search:
         program.add_rows(np.concatenate([matrix, ones], axis=1), self._bounds(partial))
         return program.maximize(np.append(np.zeros(d), 1.0)).point[:d]
 
-    def _bounds(self, partial: _Partial) -> Floats:
+    def _bounds(self, partial: Partial) -> Floats:
         return np.concatenate([self.support.offset, partial.bound])
 
-    def _slack(self, partial: _Partial, point: Floats) -> float:
+    def _slack(self, partial: Partial, point: Floats) -> float:
         matrix = np.concatenate([self.support.matrix, partial.matrix])
         return float((self._bounds(partial) - matrix @ point).min(initial=np.inf))
 
 
-def _existing(children: list[_Partial | None], neuron: int) -> list[_Partial]:
+def _existing(children: list[Partial | None], neuron: int) -> list[Partial]:
     """Return the children that exact arithmetic did not find empty; at least one exists."""
     existing = [child for child in children if child is not None]
     if not existing:

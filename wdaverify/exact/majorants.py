@@ -152,8 +152,7 @@ class LogitMaps(NamedTuple):
 @lru_cache(maxsize=4)
 def logit_maps(complex_: CellComplex) -> LogitMaps:
     """Return the logits of all cells, features that the support fixes folded into the offset."""
-    J = np.array([cell.affine_map.matrix for cell in complex_])
-    c = np.array([cell.affine_map.offset for cell in complex_])
+    J, c = complex_.logit_maps
     support = complex_.support
     if isinstance(support, Box):
         fixed = support.lower == support.upper

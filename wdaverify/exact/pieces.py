@@ -142,8 +142,7 @@ def loss_pieces(complex_: CellComplex, loss: Loss, label: int) -> Pieces:
         ratios = RatioMajorants(complex_, label, truncated=truncated)
         return Pieces.of_parts(label, ratios.parts(), ratios)
     C, c = loss.pieces(complex_.network.classes, label)
-    J = np.array([cell.affine_map.matrix for cell in complex_])
-    z = np.array([cell.affine_map.offset for cell in complex_])
+    J, z = complex_.logit_maps
     gradients = np.einsum("pk,dkn->dpn", C, J).reshape(-1, J.shape[2])
     offsets = (z @ C.T + c).reshape(-1)
     cells = np.repeat(np.arange(len(complex_)), len(C))

@@ -1,0 +1,34 @@
+"""Cells in blocks of arrays: how the fast enumerations hand them on."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wdaverify.arrays import Bools, Floats
+
+__all__ = ["Block"]
+
+
+class Block(NamedTuple):
+    """Several cells at once, ``B`` of them."""
+
+    patterns: Bools
+    """Which neurons are on, ``(B, neurons)``; identically zero is off, slope 1 is on."""
+    cuts: Bools
+    """Neurons whose half-spaces, with the support, describe the cell, ``(B, neurons)``."""
+    interiors: Floats
+    """Points strictly inside, in the coordinates of the frame, ``(B, d)``."""
+
+    def at(self, index: slice) -> "Block":
+        """Return some of the cells."""
+        return Block(self.patterns[index], self.cuts[index], self.interiors[index])
+
+    @classmethod
+    def joined(cls, blocks: "Sequence[Block]") -> "Block":
+        """Return the cells of several blocks, at least one, as one."""
+        return cls(
+            np.concatenate([block.patterns for block in blocks]),
+            np.concatenate([block.cuts for block in blocks]),
+            np.concatenate([block.interiors for block in blocks]),
+        )
