@@ -1,11 +1,13 @@
 """Cells in blocks of arrays: how the fast enumerations hand them on."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Block"]
 

@@ -98,6 +98,8 @@ def cells_of(
 
 
 class CellSearch:
+    """Splits partial cells, neuron by neuron."""
+
     def __init__(self, network: ReLUNetwork, frame: Frame) -> None:
         self.network, self.frame = network, frame
         self.exact = ExactCells(network, frame)
@@ -114,6 +116,7 @@ class CellSearch:
         self.fixed_rows = self.program.rows
 
     def root(self) -> Partial:
+        """Return the support, no neuron decided."""
         d, H = self.frame.dimension, self.network.neurons
         return Partial(
             0,
