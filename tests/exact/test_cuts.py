@@ -176,7 +176,7 @@ def test_suprema_by_shared_cuts_are_those_of_every_piece_and_sample(loss, multip
 
 
 def test_sharing_solves_far_fewer_programs_than_pairs():
-    norm, cells = norm_named("linf"), complex_of(3, "box")
+    norm, cells = norm_named("l2"), complex_of(3, "box")
     samples = np.random.default_rng(9).uniform(-1, 1, size=(50, 2))
     search = supremum(cells, Margin(), 1, samples, norm)
     search.bounds(Penalty(1.0), np.full(50, 2.0))

@@ -44,11 +44,8 @@ def points_of(cells, count, seed, wide=1.0):
     return points[cells.support.contains(points)]
 
 
-def from_below(search, penalty, reach):
-    """What the best witnesses reach, evaluated anew."""
-    points = search.witnesses.points[
-        search.witnesses.best(penalty, reach, np.arange(len(reach)))[0]
-    ]
+def from_below(search, penalty, reach, points):
+    """What the best points reach, evaluated anew."""
     distances = search.norm.length(points - search.samples)
     assert np.all(distances <= reach * (1 + 1e-9))
     return search.evaluate(points) - penalty.of(distances)
@@ -72,8 +69,9 @@ def test_bounds_meet_witnesses_and_no_sampled_point_beats_them(name, classes, sp
             search = supremum_of(cells, LOSSES[name], label, samples, norm)
             for multiplier, radius in ((9.0, np.inf), (0.7, 0.6)):
                 penalty, reach = Penalty(multiplier), np.full(len(samples), radius)
-                bounds = search.bounds(penalty, reach, tolerance=TOLERANCE)
-                below = from_below(search, penalty, reach)
+                rows = np.arange(len(samples))
+                bounds, best = search.suprema(penalty, reach, rows, tolerance=TOLERANCE)
+                below = from_below(search, penalty, reach, best)
                 assert np.all(bounds >= sampled(search, penalty, reach, points) - 1e-9)
                 assert np.all(bounds - below <= 2 * TOLERANCE * np.maximum(1, np.abs(below)))
 
@@ -87,8 +85,9 @@ def test_other_norms_and_orders(name, norm, order):
     for label in range(3):
         search = supremum_of(cells, LOSSES[name], label, samples, norm)
         penalty, reach = Penalty(1.3, order), np.full(len(samples), 3.0)
-        bounds = search.bounds(penalty, reach, tolerance=1e-6)
-        below = from_below(search, penalty, reach)
+        rows = np.arange(len(samples))
+        bounds, best = search.suprema(penalty, reach, rows, tolerance=1e-6)
+        below = from_below(search, penalty, reach, best)
         assert np.all(bounds >= sampled(search, penalty, reach, points) - 1e-9)
         assert np.all(bounds - below <= 1e-5)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.cells.complex import CellComplex
+from wdaverify.cells.recession import is_bounded
 from wdaverify.distribution import Ray
 from wdaverify.errors import LimitReached
 from wdaverify.exact.distances import Distances, ErrorSet, unknown_distances
@@ -13,7 +14,9 @@ from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.pieces import Pieces, asymptotic_pieces, ceiling, loss_pieces
 from wdaverify.exact.recession import Tail, escape, tail_points
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
+from wdaverify.exact.vertices import Corners
 from wdaverify.limits import Limits
+from wdaverify.loss import Hinge, Margin
 from wdaverify.problem import Problem
 
 __all__ = ["CellOracle"]
@@ -31,6 +34,7 @@ class CellOracle:
     def __init__(self, problem: Problem, cells: CellComplex, limits: Limits) -> None:
         self.problem, self.cells, self.limits = problem, cells, limits
         self.counts = Counts(cells=len(cells))
+        self._corners = Corners(cells, problem.cost.norm)
         self._kept: dict[int, Programs] = {}
         self._suprema: dict[int, LabelSupremum] = {}
         self._asymptotic: dict[int, Pieces] = {}
@@ -77,7 +81,7 @@ class CellOracle:
         bounds, points = search.suprema(
             asked.penalty, asked.reach, rows, asked.floor, asked.tolerance
         )
-        slope = search.pool.slope(asked.penalty)
+        slope = search.slope(asked.penalty)
         return Suprema(bounds, np.full(len(rows), slope), points)
 
     def open_bounds(self, asked: Asked) -> Floats:
@@ -118,7 +122,9 @@ class CellOracle:
 
     def _programs(self, label: int) -> Programs:
         """Programs of a label: no other label warms them."""
-        return self._kept.setdefault(label, Programs(self.cells, self.problem.cost.norm))
+        if label not in self._kept:
+            self._kept[label] = Programs(self.cells, self.problem.cost.norm, self._corners)
+        return self._kept[label]
 
     def _affine(self, label: int) -> Pieces:
         if label not in self._asymptotic:
@@ -127,14 +133,24 @@ class CellOracle:
 
     def _escape(self, label: int) -> tuple[Ray | None, float]:
         if label not in self._escapes:
-            pieces = self._affine(label)
-            self._escapes[label] = escape(self.cells, pieces, self.problem.cost.norm)
+            self._escapes[label] = self._steepest_ray(label)
         return self._escapes[label]
+
+    def _steepest_ray(self, label: int) -> tuple[Ray | None, float]:
+        if is_bounded(self.cells.frame.matrix):
+            return None, 0.0
+        pieces, norm = self._affine(label), self.problem.cost.norm
+        vertices = self._corners.of(pieces)
+        lengths = norm.dual_length(pieces.gradients) if vertices is None else vertices.slopes()
+        return escape(self.cells, pieces, norm, lengths)
 
     def _search(self, label: int) -> LabelSupremum:
         if label not in self._suprema:
+            affine = isinstance(self.problem.loss, Margin | Hinge)
             self._suprema[label] = LabelSupremum(
-                loss_pieces(self.cells, self.problem.loss, label),
+                self._affine(label)
+                if affine
+                else loss_pieces(self.cells, self.problem.loss, label),
                 self.problem.points[self._samples[label]],
                 self._programs(label),
                 partial(self._evaluate, label),
@@ -151,11 +167,16 @@ class CellOracle:
     def _evaluate(self, label: int, points: Floats) -> Floats:
         return self.problem.evaluate(points, np.full(len(points), label))
 
-    def _inside(self, _: int, point: Floats) -> Floats:
-        """Move a solution that violates the support by a rounding error towards its interior."""
+    def _inside(self, _: Integers, points: Floats) -> Floats:
+        """Move solutions that violate the support by a rounding error towards its interior."""
         support, centre = self.problem.support, self.cells[0].interior
-        for step in (0.0, *2.0 ** np.arange(-50.0, -28.0, 2.0)):
-            trial: Floats = point + step * (centre - point)
-            if support.contains(trial[None, :])[0]:
-                return trial
-        return point
+        points = points.copy()
+        outside = np.flatnonzero(~support.contains(points))
+        for step in 2.0 ** np.arange(-50.0, -28.0, 2.0):
+            if len(outside) == 0:
+                break
+            trials = points[outside] + step * (centre - points[outside])
+            inside = support.contains(trials)
+            points[outside[inside]] = trials[inside]
+            outside = outside[~inside]
+        return points

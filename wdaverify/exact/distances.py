@@ -162,9 +162,11 @@ class ErrorSet:
                 counts=self.counts, limits=self.limits,
             )  # fmt: skip
             price = Penalty(1.0)
-            bounds = search.bounds(price, np.full(len(todo), np.inf)) / search.pool.slope(price)
+            reach, rows = np.full(len(todo), np.inf), np.arange(len(todo))
+            bounds, points = search.suprema(price, reach, rows)
+            bounds /= search.slope(price)
             lower[todo] = np.maximum(0.0, -bounds - ROUNDING * (1.0 + np.abs(X[todo]).max(axis=1)))
-            upper[todo], witnesses[todo] = self._nearest(X[todo], search.witnesses.points)
+            upper[todo], witnesses[todo] = self._nearest(X[todo], points)
         found = Distances(np.minimum(lower, upper), upper, witnesses, np.zeros(len(X), dtype=bool))
         self._settle(X, found)
         return found
@@ -239,8 +241,11 @@ class ErrorSet:
         top = solution.bound + solution.cut.steepness * FAR
         return b + length * top, solution.point
 
-    def _push(self, piece: int, point: Floats) -> Floats:
-        """Move a boundary point towards the deepest point until its error is certain."""
+    def _push(self, pieces: Integers, points: Floats) -> Floats:
+        """Move boundary points towards deepest points until their errors are certain."""
+        return np.array([self._pushed(*pair) for pair in zip(pieces.tolist(), points, strict=True)])
+
+    def _pushed(self, piece: int, point: Floats) -> Floats:
         steps = np.append(0.0, 2.0 ** np.arange(-52.0, 1.0, 2.0))[:, None]
         trials = point + steps * (self._deepest[piece] - point)
         lower, upper = self.problem.support.bounds

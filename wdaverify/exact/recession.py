@@ -14,7 +14,7 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
-from wdaverify.cells.recession import is_bounded, steepest_recession
+from wdaverify.cells.recession import steepest_recession
 from wdaverify.distribution import Ray
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
@@ -25,6 +25,10 @@ from wdaverify.norms import GroundNorm
 __all__ = ["Tail", "escape", "tail_points"]
 
 
+TIED = 1e-13
+"""Relative excess of a bound over the steepest ray that is not looked into."""
+
+
 class Tail(NamedTuple):
     """The last ray of a sample's envelope, ``intercept + slope · t``, wanted up to ``t = far``."""
 
@@ -33,19 +37,26 @@ class Tail(NamedTuple):
     far: float
 
 
-def escape(cells: CellComplex, pieces: Pieces, norm: GroundNorm) -> tuple[Ray | None, float]:
+def escape(
+    cells: CellComplex, pieces: Pieces, norm: GroundNorm, lengths: Floats | None = None
+) -> tuple[Ray | None, float]:
     """Return the steepest ray of a label and an upper bound on the slope of every ray.
 
     The ray is ``None`` where the loss is bounded along every ray.
+
+    Parameters
+    ----------
+    lengths
+        Bounds of the slopes of pieces, ``(P,)``; the dual norms of their gradients when omitted.
     """
-    if is_bounded(cells.frame.matrix):
-        return None, 0.0
-    lengths = norm.dual_length(pieces.gradients)
     support = cells.support.rows.matrix
     best: Ray | None = None
-    reached, bound = 1e-12 * float(lengths.max(initial=0.0)), 0.0
+    steepness = norm.dual_length(pieces.gradients)
+    lengths = steepness if lengths is None else lengths
+    reached, bound = 1e-12 * float(steepness.max(initial=0.0)), 0.0
     for piece in np.argsort(-lengths, kind="stable").tolist():
-        if lengths[piece] <= reached:
+        if lengths[piece] <= reached * (1.0 + TIED):
+            bound = max(bound, float(lengths[piece]) if best is not None else 0.0)
             break
         matrix = np.concatenate([pieces.rows(cells, piece).matrix, support])
         slope = steepest_recession(pieces.gradients[piece], matrix, norm)
@@ -66,7 +77,7 @@ def tail_points(search: LabelSupremum, sample: int, tail: Tail) -> Floats:
     picks the farthest such point of each piece.
     """
     X = search.samples[sample : sample + 1]
-    bounds = search.pool.bounds(X, Penalty(tail.slope), np.full(1, np.inf))[0]
+    bounds = search.table(X, Penalty(tail.slope), np.full(1, np.inf))[0]
     tied = bounds >= tail.intercept - 1e-9 * max(1.0, abs(tail.intercept))
     points = []
     for piece in np.flatnonzero(tied).tolist():

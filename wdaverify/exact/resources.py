@@ -1,11 +1,12 @@
 """What suprema share: programs that are kept warm, and counts of the work."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from wdaverify.cells.complex import CellComplex
 from wdaverify.exact.pieces import Pieces
 from wdaverify.exact.program import PieceProgram
+from wdaverify.exact.vertices import Corners
 from wdaverify.norms import GroundNorm
 
 __all__ = ["Counts", "Programs"]
@@ -26,14 +27,28 @@ class Counts:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-@dataclass(slots=True)
 class Programs:
-    """The programs of the most recently used pieces."""
+    """The programs of the most recently used pieces, and the corners that spare most of them.
 
-    cells: CellComplex
-    norm: GroundNorm
-    capacity: int = 2000
-    kept: OrderedDict[tuple[int, int, int], PieceProgram] = field(default_factory=OrderedDict)
+    Parameters
+    ----------
+    corners
+        Those of the same cells and norm, to share them; listed when first needed if omitted.
+    capacity
+        Programs that are kept.
+    """
+
+    def __init__(
+        self,
+        cells: CellComplex,
+        norm: GroundNorm,
+        corners: Corners | None = None,
+        *,
+        capacity: int = 2000,
+    ) -> None:
+        self.cells, self.norm, self.capacity = cells, norm, capacity
+        self.corners = corners or Corners(cells, norm)
+        self.kept: OrderedDict[tuple[int, int, int], PieceProgram] = OrderedDict()
 
     def of(self, pieces: Pieces, piece: int) -> PieceProgram:
         """Return the program of a piece; pieces without a threshold share that of their cell."""

@@ -2,11 +2,14 @@ r"""Suprema over all cells of :math:`\ell(x,y_i) - \lambda\|x-x_i\|` within reac
 
 Bounds of all (sample, piece) pairs come from shared cuts. A linear program is solved only for a
 pair whose bound still exceeds the incumbent of its sample; its cut is added for every sample and
-its point is offered to every sample of the label.
+its point is offered to every sample of the label. Where the vertices of the dual sub-problems are
+known (:mod:`.vertices`), bounds and points are closed forms, and programs are for what rounding
+leaves open.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 
 import numpy as np
 
@@ -15,9 +18,11 @@ from wdaverify.errors import SolverError
 from wdaverify.exact.majorants import Part
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
-from wdaverify.exact.program import Solution, Unreachable
-from wdaverify.exact.refinement import Columns, CutTree
+from wdaverify.exact.program import Solution
+from wdaverify.exact.refinement import CutTree
 from wdaverify.exact.resources import Counts, Programs
+from wdaverify.exact.settling import Search
+from wdaverify.exact.vertices import Lines, Vertices
 from wdaverify.exact.witnesses import Witnesses
 from wdaverify.limits import Limits
 
@@ -25,7 +30,6 @@ __all__ = ["Counts", "LabelSupremum", "Programs"]
 
 SETTLED = 1e-10
 """A pair is settled when its bound exceeds the incumbent by less than this (relative to scale)."""
-
 
 DOUBT = 1e-9
 """An evaluation that misses the formula of its part by more (relative) is made anew nearby."""
@@ -39,7 +43,7 @@ class LabelSupremum:
     evaluate
         Points ``(M, n)`` to what is maximised there, ``(M,)``; ``-inf`` where one does not count.
     finish
-        Piece and solution of its program to the point that is offered.
+        Pieces ``(M,)`` and solutions there, ``(M, n)``, to the points that are offered.
     """
 
     def __init__(  # noqa: PLR0913
@@ -48,7 +52,7 @@ class LabelSupremum:
         samples: Floats,
         programs: Programs,
         evaluate: Callable[[Floats], Floats],
-        finish: Callable[[int, Floats], Floats] | None = None,
+        finish: Callable[[Integers, Floats], Floats] | None = None,
         *,
         counts: Counts,
         limits: Limits,
@@ -56,9 +60,10 @@ class LabelSupremum:
         self.pieces, self.samples, self.programs = pieces, samples, programs
         self.norm = programs.norm
         self.evaluate, self.counts, self.limits = evaluate, counts, limits
-        self.finish = finish or (lambda _, point: point)
+        self.finish = finish or (lambda _, points: points)
         self.pool = CutTree(pieces, self.norm)
         self.witnesses = Witnesses(samples, evaluate(samples), self.norm)
+        self._known: tuple[Penalty | None, Lines | None] = None, None
         self._centres: dict[int, Floats] = {}
         counts.pieces += len(pieces)
 
@@ -98,13 +103,42 @@ class LabelSupremum:
     ) -> tuple[Floats, Floats]:
         """Return :meth:`bounds` of some samples ``(m,)`` and the best points known, ``(m, n)``."""
         self.counts.suprema += len(rows)
-        search = _Search(self, rows, (penalty, reach), floor, tolerance)
+        search = Search(self, rows, (penalty, reach), floor, tolerance)
         search.run()
-        return search.upper(), self.witnesses.points[search.best]
+        return search.upper(), search.points
 
     def open_bounds(self, penalty: Penalty, reach: Floats, rows: Integers) -> Floats:
-        """Return what the cuts so far prove, without solving anything: ``(m,)``."""
-        return np.asarray(self.pool.bounds(self.samples[rows], penalty, reach).max(axis=1))
+        """Return what is known, without working anything out: ``(m,)``."""
+        table = self.pool.bounds(self.samples[rows], penalty, reach)
+        known, lines = self._known
+        if lines is not None and known == penalty:
+            lines.lower(table, self.samples[rows])
+        return np.asarray(table.max(axis=1))
+
+    def table(self, points: Floats, penalty: Penalty, reach: Floats) -> Floats:
+        """Bound every piece for some of the samples, ``(m, P)``; see :meth:`CutPool.bounds`."""
+        table, lines = self.pool.bounds(points, penalty, reach), self.lines(penalty)
+        if lines is not None:
+            lines.lower(table, points)
+        return table
+
+    def slope(self, penalty: Penalty) -> float:
+        """Return the multiplier for which :meth:`table` holds without any rounding."""
+        slope, lines = self.pool.slope(penalty), self.lines(penalty)
+        return slope if lines is None else max(slope, lines.slope)
+
+    def lines(self, penalty: Penalty) -> Lines | None:
+        """Return the lines that are the suprema at a price, ``None`` where they are not known."""
+        if penalty.order == 1 and self._known[0] != penalty:
+            self.limits.check("solving sub-problems")
+            vertices, far = self._vertices, float(np.abs(self.samples).max(initial=0.0))
+            lines = None if vertices is None else vertices.at(penalty.multiplier, far)
+            self._known = penalty, lines
+        return self._known[1] if self._known[0] == penalty else None
+
+    @cached_property
+    def _vertices(self) -> Vertices | None:
+        return self.programs.corners.of(self.pieces)
 
     def points(self) -> Floats:
         """Every point found so far, ``(M, n)``."""
@@ -112,7 +146,7 @@ class LabelSupremum:
 
     def offer(self, piece: int, solution: Solution) -> tuple[Floats, float]:
         """Add the point of a solution to the witnesses; return it with its value."""
-        point = self.finish(piece, solution.point)[None, :]
+        point = self.finish(np.array([piece]), solution.point[None, :])
         value = self.evaluate(point)
         if self.pieces.majorants is not None:
             part = self.pieces.parts[piece]
@@ -155,135 +189,3 @@ class LabelSupremum:
         self.counts.pieces += len(parts) - 1
         gradients = np.array([part.gradient for part in parts])
         self.pool.replace(piece, gradients, np.array([part.offset for part in parts]))
-
-
-class _Search:
-    """One evaluation of all suprema: bounds of all pairs, and what is known from below."""
-
-    def __init__(
-        self,
-        label: LabelSupremum,
-        rows: Integers,
-        question: tuple[Penalty, Floats],
-        floor: Floats | None,
-        tolerance: float,
-    ) -> None:
-        self.label, self.rows, self.tolerance = label, rows, tolerance
-        self.samples = label.samples[rows]
-        self.penalty, self.reach = question
-        self.best, self.value = label.witnesses.best(*question, rows)
-        self.known = self.value.copy() if floor is None else np.maximum(self.value, floor)
-        self.table = Columns(label.pool.bounds(self.samples, *question))
-        self.asked = Columns(np.zeros(self.table.shape, dtype=bool))
-        self.open = np.arange(len(self.known))
-
-    def upper(self) -> Floats:
-        """Return the bounds so far, ``(N,)``."""
-        return np.asarray(np.maximum(self.table.array.max(axis=1), self.known))
-
-    def run(self) -> None:
-        """Solve until every sample is settled; those that are stay so."""
-        while True:
-            askable = np.where(self.asked.array[self.open], -np.inf, self.table.array[self.open])
-            best = askable.argmax(axis=1)
-            top = askable[np.arange(len(best)), best]
-            kept = top > self.target(self.open)
-            self.open, best = self.open[kept], best[kept]
-            if len(self.open) == 0:
-                return
-            samples = self.open
-            for piece in np.unique(best).tolist():
-                self._settle(piece, samples[best == piece])
-
-    def target(self, samples: Integers) -> Floats:
-        """Return what a bound may reach without being looked at again."""
-        known = self.known[samples]
-        size = np.maximum(1.0, np.abs(np.where(np.isfinite(known), known, 0.0)))
-        return np.asarray(known + self.tolerance * size)
-
-    def _settle(self, piece: int, samples: Integers) -> None:
-        """Solve for samples whose largest bound is that of one piece, the largest excess first."""
-        while True:
-            self.label.limits.check("solving sub-problems")
-            bounds, target = self.table.array[samples, piece], self.target(samples)
-            left = (bounds > target) & ~self.asked.array[samples, piece]
-            samples = samples[left]
-            if len(samples) == 0:
-                return
-            excess = bounds[left] - target[left]
-            if self._ask(int(samples[excess.argmax()]), piece):
-                return
-
-    def _ask(self, i: int, piece: int) -> bool:
-        """Solve one pair and learn from it; return whether the piece was replaced."""
-        label = self.label
-        label.counts.programs += 1
-        self.asked.array[i, piece] = True
-        solution = label.programs.of(label.pieces, piece).solve(
-            label.pieces.gradients[piece], self.samples[i], self.penalty, float(self.reach[i])
-        )
-        if isinstance(solution, Unreachable):
-            label.pool.exclude(piece, solution.cut)
-            out = label.pool.excluded(solution.cut, self.samples, self.reach)
-            self.table.array[out, piece] = -np.inf
-            return False
-        offset = solution.cut.offset + float(label.pieces.offsets[piece])
-        label.pool.add(piece, solution.cut._replace(offset=offset))
-        self._lower(piece)
-        self._offer(i, piece, solution)
-        if label.pieces.majorants is None or not self._exceeded(i, piece, solution.point):
-            return False
-        return self._refine(i, piece, solution.point)
-
-    def _lower(self, piece: int) -> None:
-        """Lower the bounds of the open samples on a piece by the cut found last."""
-        index = np.array([len(self.label.pool.offsets) - 1])
-        self.table.array[self.open, piece] = np.minimum(
-            self.table.array[self.open, piece], self._lines(index)[:, 0]
-        )
-
-    def _lines(self, cuts: Integers) -> Floats:
-        points, reach = self.samples[self.open], self.reach[self.open]
-        return self.label.pool.lines(points, cuts, self.penalty, reach)
-
-    def _offer(self, i: int, piece: int, solution: Solution) -> None:
-        """Offer the point of a solution to the open samples."""
-        label = self.label
-        point, value = label.offer(piece, solution)
-        reach, rows = self.reach[self.open], self.rows[self.open]
-        offered = label.witnesses.offer(point, np.array([value]), self.penalty, reach, rows)[:, 0]
-        better = self.open[offered > self.value[self.open]]
-        self.value[self.open] = np.maximum(self.value[self.open], offered)
-        self.best[better] = len(label.witnesses) - 1
-        self.known[self.open] = np.maximum(self.known[self.open], offered)
-        if label.pieces.parts and label.pieces.parts[piece].lower[0] == np.inf:  # so is the loss
-            self.known[i] = np.inf
-
-    def _exceeded(self, i: int, piece: int, point: Floats) -> bool:
-        """Whether a bound is still too high, and the majorant at its point to blame for it."""
-        label, target = self.label, self.target(np.array([i]))[0]
-        reached = float(label.pieces.gradients[piece] @ point) + label.pieces.offsets[piece]
-        reached -= float(self.penalty.of(label.norm.length(point - self.samples[i])))
-        return bool(self.table.array[i, piece] > target and reached > target)
-
-    def _refine(self, i: int, piece: int, point: Floats) -> bool:
-        """Improve the majorant of a piece at a point, or split the piece there."""
-        label = self.label
-        assert label.pieces.majorants is not None
-        parts = label.pieces.majorants.refine(label.pieces.parts[piece], point)
-        if not parts:
-            return False
-        count = len(label.pool.offsets)
-        label.replace(piece, parts)
-        if len(parts) == 1:
-            self._lower(piece)
-            self.asked.array[i, piece] = False
-            return False
-        old = self.table.array[:, piece].copy()
-        lines = np.repeat(old[:, None], len(parts), axis=1)
-        cuts = np.arange(count, len(label.pool.offsets))
-        lines[self.open] = np.minimum(lines[self.open], self._lines(cuts))
-        self.table.array[:, piece] = -np.inf
-        self.table.append(lines)
-        self.asked.append(np.zeros(lines.shape, dtype=bool))
-        return True
