@@ -22,7 +22,7 @@ class Block(NamedTuple):
     interiors: Floats
     """Points strictly inside, in the coordinates of the frame, ``(B, d)``."""
 
-    def at(self, index: slice) -> "Block":
+    def at(self, index: slice | Bools) -> "Block":
         """Return some of the cells."""
         return Block(self.patterns[index], self.cuts[index], self.interiors[index])
 

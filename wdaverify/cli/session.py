@@ -1,5 +1,6 @@
 """What every command does around its work: read, show progress, stop cleanly, print, write."""
 
+import math
 import signal
 import sys
 import time
@@ -97,8 +98,8 @@ class Session:
         signal.signal(signal.SIGINT, interrupt)
         try:
             with bar:
-                task = bar.add_task("starting")
-                yield lambda stage, value: bar.update(task, description=_phrase(stage, value))
+                task, phrase = bar.add_task("starting"), _Phrase()
+                yield lambda stage, value: bar.update(task, description=phrase(stage, value))
         except UnsupportedError as error:
             raise UnsupportedError(f"{self.stored.path}: {error}") from None
         finally:
@@ -129,9 +130,24 @@ class Session:
             raise LimitReached(f"stopped early, the bounds printed are valid: {stopped}")
 
 
-def _phrase(stage: str, value: float) -> str:
-    if stage == "attack":
-        return f"attack {value:.0%}"
-    if stage == "cells":
-        return f"cells: {value:.0f} found"
-    return f"{stage}: relative gap {value:.1e}" if value == value else stage  # noqa: PLR0124 (NaN)
+class _Phrase:
+    """What a stage and its number mean; cells have a rate since their enumeration began."""
+
+    def __init__(self) -> None:
+        self._first = (0.0, 0.0)
+        self._last = math.inf
+
+    def __call__(self, stage: str, value: float) -> str:
+        if stage == "attack":
+            return f"attack {value:.0%}"
+        if stage == "cells":
+            return f"cells: {value:,.0f} found{self._rate(value)}"
+        return f"{stage}: relative gap {value:.1e}" if value == value else stage  # noqa: PLR0124 (NaN)
+
+    def _rate(self, cells: float) -> str:
+        now = time.monotonic()
+        if cells < self._last:  # an enumeration begins
+            self._first = now, cells
+        self._last = cells
+        start, before = self._first
+        return f", {(cells - before) / (now - start):,.0f} cells/s" if now > start + 0.5 else ""

@@ -1,10 +1,9 @@
-"""Pictures of a sandwich: value against radius, the band between the bounds."""
+"""Picture of a sandwich: value against radius, the band between the bounds."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wdaverify.errors import ProblemError
-from wdaverify.storage.files import replacing
+from wdaverify.plot.saving import save
 from wdaverify.verification import Sandwich
 
 if TYPE_CHECKING:
@@ -54,16 +53,4 @@ def save_sandwich(result: Sandwich, path: Path) -> None:
     ProblemError
         matplotlib does not know the suffix, or the folder does not exist.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
-    draw_sandwich(result, figure.add_subplot())
-    form = path.suffix.lstrip(".").lower()
-    known = FigureCanvasAgg(figure).get_supported_filetypes()
-    if form not in known:
-        raise ProblemError(
-            f"{path}: expected a picture suffix such as .png or .pdf, found {path.suffix!r}"
-        )
-    with replacing(path) as file:
-        figure.savefig(file, format=form)
+    save(lambda ax: draw_sandwich(result, ax), path, (7.0, 4.4))

@@ -1,0 +1,178 @@
+"""Rows of a network as integers, and the decisions that floating point leaves open.
+
+Every number is rational, so each layer, scaled by a common denominator, is a matrix of integers:
+the sign of a pre-activation, a dual certificate at a given basis, an interior point.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wdaverify.arrays import Bools, Integers
+from wdaverify.cells.frame import Frame
+from wdaverify.convex.exact import exact_interior_point
+from wdaverify.network import ReLUNetwork
+from wdaverify.rational import Rationals, rationals
+
+__all__ = ["IntegerRows", "Whole", "eliminate"]
+
+Whole = npt.NDArray[Any]
+"""Object array of Python integers."""
+
+
+class IntegerRows:
+    """Slacks and pre-activations in frame coordinates, each scaled by a positive number.
+
+    A row is ``(w, b)``, the function ``w · u + b``, as one array of ``d + 1`` integers. Rows of the
+    network are numbered support first, then neurons.
+    """
+
+    def __init__(self, network: ReLUNetwork, frame: Frame) -> None:
+        self.dimension, self.neurons = frame.dimension, network.neurons
+        self.starts = np.concatenate([[0], np.cumsum(network.widths)]).astype(int)
+        self.layer_of = np.repeat(np.arange(len(network.widths)), network.widths)
+        slacks = np.concatenate([-frame.matrix, frame.bound[:, None]], axis=1)
+        self.support = [_primitive(_whole(row)[0]) for row in slacks]
+        self._weights: list[Whole] = []
+        self._biases: list[Whole] = []
+        self._on: list[int] = []
+        self._off: list[Whole] = []
+        scale = 1
+        for m in range(len(network.widths)):
+            W, b = rationals(network.weights[m]), rationals(network.biases[m])
+            if m == 0:
+                W, b = W @ frame.basis, W @ frame.origin + b
+                both, scale = _whole(np.concatenate([W, b[:, None]], axis=1))
+                W, b = both[:, :-1], both[:, -1]
+            else:
+                W, factor = _whole(W)
+                scale *= factor * self._on[m - 1]
+                b, extra = _whole(b * Fraction(scale))
+                W, scale = W * extra, scale * extra
+            slopes, on = _whole(rationals(network.slopes[m]))
+            self._weights.append(W)
+            self._biases.append(b)
+            self._off.append(slopes)
+            self._on.append(on)
+
+    def own(self, neuron: int) -> Whole:
+        """Return weights and bias of a neuron on the outputs of the layer before, as one row."""
+        layer = int(self.layer_of[neuron])
+        index = neuron - int(self.starts[layer])
+        return _primitive(np.append(self._weights[layer][index], self._biases[layer][index]))
+
+    def neuron(self, neuron: int, pattern: Bools) -> Whole:
+        """Return the pre-activation of a neuron if the layers before follow ``pattern``."""
+        layer = int(self.layer_of[neuron])
+        index = neuron - int(self.starts[layer])
+        w, b = self._weights[layer][index], self._biases[layer][index]
+        for m in range(layer - 1, -1, -1):
+            on = pattern[self.starts[m] : self.starts[m + 1]]
+            w = w * np.where(on, np.asarray(self._on[m], dtype=object), self._off[m])
+            used = np.flatnonzero(w)
+            b = b + (w[used] @ self._biases[m][used] if len(used) else 0)
+            w = w[used] @ self._weights[m][used] if len(used) else self._weights[m][0] * 0
+        return _primitive(np.append(w, b))
+
+    def slack(self, row: int, pattern: Bools) -> Whole:
+        """Return the slack of a row of the support or of a neuron on its side of ``pattern``."""
+        S = len(self.support)
+        if row < S:
+            return self.support[row]
+        z = self.neuron(row - S, pattern)
+        return z if pattern[row - S] else -z
+
+    def holds(self, basis: Integers, neuron: int, side: int, pattern: Bools) -> bool:
+        """Whether ``side * z >= 0`` follows from nonnegative multiples of the basis' slacks."""
+        target = side * self.neuron(neuron, pattern)
+        slacks = [self.slack(int(row), pattern) for row in basis]
+        columns = [*slacks, target]
+        matrix = [[int(column[i]) for column in columns] for i in range(self.dimension)]
+        solved, pivots = eliminate(matrix, len(slacks))
+        rank = len(pivots)
+        if rank < len(slacks) or any(row[-1] for row in solved[rank:]):
+            return False
+        scale = solved[0][0] if rank else 1
+        multipliers = [solved[i][-1] for i in range(rank)]
+        ordered = [0] * rank
+        for i, column in enumerate(pivots):
+            ordered[column] = multipliers[i]
+        sign = 1 if scale > 0 else -1
+        if any(sign * v < 0 for v in ordered):
+            return False
+        rest = scale * target[-1] - sum(
+            v * slack[-1] for v, slack in zip(ordered, slacks, strict=True)
+        )
+        return bool(sign * rest >= 0)
+
+    def interior(self, rows: Sequence[int], pattern: Bools) -> Rationals | None:
+        """Return a point strictly inside the support and the sides of neurons, if there is one."""
+        S, d = len(self.support), self.dimension
+        slacks = [*self.support, *(self.slack(S + k, pattern) for k in rows)]
+        A = np.array([-slack[:-1] for slack in slacks], dtype=object).reshape(len(slacks), d)
+        return exact_interior_point(A, np.array([slack[-1] for slack in slacks], dtype=object))
+
+    def sides(
+        self, cuts: Sequence[int], neuron: int, pattern: Bools
+    ) -> Iterator[tuple[bool, Rationals]]:
+        """Yield the sides of a neuron that a partial cell meets in its interior, with a point."""
+        pattern = pattern.copy()
+        for on in (False, True):
+            pattern[neuron] = on
+            point = self.interior([*cuts, neuron], pattern)
+            if point is not None:
+                yield on, point
+
+
+def eliminate(
+    rows: list[list[int]], columns: int, *, full: bool = True
+) -> tuple[list[list[int]], list[int]]:
+    """Eliminate integers without fractions (Bareiss 1968), columns in order.
+
+    Parameters
+    ----------
+    rows
+        The matrix; only its first ``columns`` columns give pivots.
+    full
+        Also above the pivots, so that all pivots end equal.
+
+    Returns
+    -------
+    rows, pivots
+        The matrix with one row for each pivot first, and the pivot columns.
+    """
+    last = 1
+    pivots: list[int] = []
+    for j in range(columns):
+        r = len(pivots)
+        found = next((i for i in range(r, len(rows)) if rows[i][j]), None)
+        if found is None:
+            continue
+        rows[r], rows[found] = rows[found], rows[r]
+        top, p = rows[r], rows[r][j]
+        for i in range(0 if full else r + 1, len(rows)):
+            if i != r:
+                q = rows[i][j]
+                rows[i] = [(p * v - q * t) // last for v, t in zip(rows[i], top, strict=True)]
+        last = p
+        pivots.append(j)
+    return rows, pivots
+
+
+def _whole(values: Rationals) -> tuple[Whole, int]:
+    """Scale rationals by their least common denominator."""
+    flat = values.ravel().tolist()
+    scale = math.lcm(*(Fraction(v).denominator for v in flat)) if flat else 1
+    result = np.empty(len(flat), dtype=object)
+    result[:] = [int(v * scale) for v in flat]
+    return result.reshape(values.shape), scale
+
+
+def _primitive(row: Whole) -> Whole:
+    """Divide by the greatest common divisor."""
+    divisor = math.gcd(*row.tolist())
+    return row // divisor if divisor > 1 else row

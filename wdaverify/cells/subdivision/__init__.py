@@ -1,0 +1,1 @@
+"""Enumeration of cells by subdivision of vertices and edges: bounded, simple, low dimension."""

@@ -1,0 +1,136 @@
+r"""Enumeration of cells by subdivision: the fast way on bounded supports of low dimension.
+
+Vertices and edges of the arrangement are kept, no polyhedron and no linear program: each neuron in
+turn is evaluated at all vertices and splits the edges whose ends have opposite signs. The number of
+vertices per cell grows with the dimension (1 in two dimensions, 5 in six, 50 in ten). A complex
+that grows large is cut in two along the first neuron that splits it, which bounds the memory.
+
+Every sign is decided by a bound of the errors of the vertex and of the evaluation, or else in
+rational arithmetic. That is exact for *simple* arrangements, in which no vertex lies on more
+hyperplanes than it must; anything else is refused by :class:`DegenerateArrangement`.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from wdaverify.cells.block import Block
+from wdaverify.cells.frame import Frame
+from wdaverify.cells.subdivision.cells import blocks_of
+from wdaverify.cells.subdivision.complex import Subdivision
+from wdaverify.cells.subdivision.exact import ExactArrangement
+from wdaverify.cells.subdivision.faces import halves
+from wdaverify.cells.subdivision.roles import roles_of
+from wdaverify.cells.subdivision.start import DegenerateArrangement, corners_of
+from wdaverify.cells.subdivision.values import Values
+from wdaverify.cells.subdivision.vertices import LOOSE, Vertices
+from wdaverify.limits import Limits
+from wdaverify.network import ReLUNetwork
+
+__all__ = ["DegenerateArrangement", "subdivision_blocks"]
+
+DOING = "enumerating cells"
+
+LARGE = 100_000
+"""Vertices from which a part is cut in two; the halves are finished one after the other."""
+
+
+def subdivision_blocks(
+    network: ReLUNetwork,
+    frame: Frame,
+    *,
+    limits: Limits | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Block]:
+    """Yield every cell once, in blocks, in the order of the patterns: off before on.
+
+    Parameters
+    ----------
+    network, frame
+        What to enumerate; at least one hidden neuron.
+    limits
+        Checked after every neuron.
+    progress
+        Called with the number of cells so far.
+
+    Raises
+    ------
+    DegenerateArrangement
+        The arrangement is not simple, or the support is not a bounded, simple polytope of at
+        most ten dimensions. In a complex cut in parts this may come after blocks of other parts:
+        the refusal says which parts are missing.
+    LimitReached
+        More cells, time or memory than ``limits`` allow.
+    EnumerationError
+        The complex violates one of its invariants: a defect.
+    """
+    limits = limits or Limits()
+    stack: list[tuple[Subdivision, dict[int, bool]]] = [(_start(network, frame), {})]
+    done = 0
+    while stack:
+        part, signs = stack.pop()
+        try:
+            for cells in _cut_until_large(part):
+                known = done + cells + sum(waiting.cells for waiting, _ in stack)
+                limits.check(DOING, known)
+                if progress is not None:
+                    progress(known)
+            if part.next < network.neurons:
+                stack.extend(reversed(_halved(part, signs)))
+                continue
+            blocks = list(blocks_of(part))
+        except DegenerateArrangement as refusal:
+            refusal.pending = (signs, *(left for _, left in stack))
+            raise
+        done += part.cells
+        for block in blocks:
+            limits.check(DOING)
+            yield block
+
+
+def _halved(part: Subdivision, signs: dict[int, bool]) -> list[tuple[Subdivision, dict[int, bool]]]:
+    """Cut a part along the first neuron that splits it, if one does."""
+    neuron = _first_split(part)
+    if neuron is None:
+        return [(part, signs)]
+    off, on = halves(part, neuron)
+    return [(off, signs | {neuron: False}), (on, signs | {neuron: True})]
+
+
+def _start(network: ReLUNetwork, frame: Frame) -> Subdivision:
+    if network.neurons == 0:
+        raise DegenerateArrangement("the network has no hidden neuron")
+    corners = corners_of(frame)
+    reach = np.abs(corners.points.astype(np.float64)).max(axis=0)
+    exact = ExactArrangement(network, frame)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = Values(exact, reach * (1 + 2 * LOOSE) + 2 * LOOSE * reach.max())
+    if not np.all(np.isfinite(values.errors + values.steepness)):
+        raise DegenerateArrangement("pre-activations on the support overflow")
+    vertices = Vertices(values, exact, roles_of(exact, corners, values), corners)
+    return Subdivision(vertices, corners)
+
+
+def _cut_until_large(part: Subdivision) -> Iterator[int]:
+    """Cut by one neuron or more until the part is large; tell each time how many cells it has."""
+    vertices = part.vertices
+    starts = vertices.values.starts.tolist()
+    while part.next < starts[-1]:
+        if part.next in starts:
+            vertices.enter(starts.index(part.next))
+        if vertices.roles.cutting[part.next]:
+            part.cut(part.next)
+            yield part.cells
+        part.next += 1
+        if vertices.count > LARGE:
+            break
+
+
+def _first_split(part: Subdivision) -> int | None:
+    """Return the first neuron that is off in some cells and on in others, if there is one."""
+    v = part.vertices
+    bits = v.bits[:, : v.neurons]
+    some = (np.bitwise_or.reduce(v.positive, axis=1)[:, None] & bits).any(axis=0)
+    both = v.positive | v.zero
+    everywhere = (np.bitwise_and.reduce(both, axis=1)[:, None] & bits).any(axis=0)
+    return next(iter(np.flatnonzero(some & ~everywhere).tolist()), None)

@@ -1,0 +1,142 @@
+r"""Pre-activations at many points, with bounds of their rounding errors.
+
+The support is bounded: :math:`|u| \le r`. With :math:`m_0 = r` and
+:math:`m_l = |W_l|\,m_{l-1} + |b_l|` (times the steepest slope) computed pre-activations are within
+
+.. math:: e_l = |W_l|\,e_{l-1} + \gamma\, m_l, \qquad \gamma = \frac{(k+3)u}{1-(k+3)u}
+
+of the exact ones, and change by at most :math:`\ell_l = |W_l|\,\ell_{l-1}` when the point moves by
+one in the maximum norm (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1);
+a little is added for underflow.
+"""
+
+import numpy as np
+
+from wdaverify.arrays import Bools, Floats
+from wdaverify.cells.subdivision.exact import ExactArrangement
+from wdaverify.tolerances import ROUNDING
+
+__all__ = ["Values"]
+
+UNDERFLOW = 1e-315
+"""More than what a pre-activation loses when products underflow."""
+
+COLUMNS = 8192
+"""Points that are evaluated at a time."""
+
+
+class Values:
+    """Pre-activations in the coordinates of a frame; points are columns.
+
+    Parameters
+    ----------
+    exact
+        The arrangement; the network has at least one hidden neuron.
+    reach
+        Largest absolute value of each coordinate over the support, ``(d,)``.
+
+    Attributes
+    ----------
+    errors, steepness
+        Rounding error and Lipschitz constant (maximum norm) of each neuron, then of the slack of
+        each support row, ``(neurons + m,)``.
+    """
+
+    def __init__(self, exact: ExactArrangement, reach: Floats) -> None:
+        network, frame = exact.network, exact.frame
+        W, b = exact.first_layer()
+        self.weights, self.biases = [W, *network.weights[1:-1]], [b, *network.biases[1:-1]]
+        self.slopes = [s[:, None] for s in network.slopes]
+        self.matrix = frame.matrix.astype(np.float64)
+        self.bound = frame.bound.astype(np.float64)
+        self.starts = np.concatenate([[0], np.cumsum(network.widths)]).astype(int)
+        self._bound_errors(reach)
+
+    def below(self, points: Floats, layers: int) -> Floats:
+        """Return the pre-activations of the first layers: ``(d, N) -> (neurons in them, N)``."""
+        result = np.empty((self.starts[layers], points.shape[1]))
+        for layer in range(layers):
+            self._layer(layer, points if layer == 0 else self._rows(result, layer - 1), result)
+        return result
+
+    def above(self, values: Floats, layer: int) -> Floats:
+        """Return the pre-activations of a layer from those of the layer before."""
+        result = np.empty((len(self.biases[layer]), values.shape[1]))
+        for start in range(0, values.shape[1], COLUMNS):
+            part = slice(start, start + COLUMNS)
+            h = self._activated(values[:, part], layer - 1)
+            result[:, part] = self.weights[layer] @ h + self.biases[layer][:, None]
+        return result
+
+    def slack(self, points: Floats) -> Floats:
+        """Return how far each point is inside each support row: ``(d, N) -> (m, N)``."""
+        return self.bound[:, None] - self.matrix @ points
+
+    def proved(self, points: Floats, patterns: Bools) -> tuple[Bools, Bools]:
+        """Return what float64 proves of points that should have some patterns.
+
+        Parameters
+        ----------
+        points
+            Shape ``(d, N)``.
+        patterns
+            Shape ``(N, neurons)``.
+
+        Returns
+        -------
+        ndarray, ndarray
+            Which neurons have the right sign, ``(N, neurons)``, and whether the point is strictly
+            inside the support, ``(N,)``.
+        """
+        values = self.below(points, len(self.weights))
+        clear, on = np.abs(values) > self.errors[: len(values), None], values > 0
+        inside = self.slack(points) > self.errors[len(values) :, None]
+        return clear.T & (patterns == on.T), np.asarray(inside.all(axis=0))
+
+    def possible(self, points: Floats, patterns: Bools, neurons: Bools) -> Bools:
+        """Whether points that were rounded once may have the given pattern, ``(N,)``."""
+        values = self.below(points, len(self.weights))
+        moved = ROUNDING * float(np.abs(points).max(initial=0.0))
+        error = (self.errors + self.steepness * moved)[: len(values), None]
+        wrong = np.where(patterns.T, values < -error, values > error)
+        return np.asarray(~wrong[neurons].any(axis=0))
+
+    def _rows(self, values: Floats, layer: int) -> Floats:
+        rows = values[self.starts[layer] : self.starts[layer + 1]]
+        return self._activated(rows, layer)
+
+    def _layer(self, layer: int, h: Floats, result: Floats) -> None:
+        rows = result[self.starts[layer] : self.starts[layer + 1]]
+        np.matmul(self.weights[layer], h, out=rows)
+        rows += self.biases[layer][:, None]
+
+    def _activated(self, values: Floats, layer: int) -> Floats:
+        slope = self.slopes[layer]
+        h = np.maximum(values, 0.0)
+        if slope.any():
+            h += slope * np.minimum(values, 0.0)
+        return h
+
+    def _bound_errors(self, reach: Floats) -> None:
+        size, error, steep = reach, np.zeros(len(reach)), np.ones(len(reach))
+        errors, steepness = [], []
+        for W, b, slope in zip(self.weights, self.biases, self.slopes, strict=True):
+            size = np.abs(W) @ size + np.abs(b)
+            gamma = _gamma(W.shape[1])
+            error = ((np.abs(W) @ error) * (1 + gamma) + gamma * size) * (1 + gamma)
+            error += UNDERFLOW
+            steep = np.abs(W) @ steep
+            errors.append(error)
+            steepness.append(steep * (1 + gamma))
+            largest = np.maximum(1.0, np.abs(slope[:, 0]))
+            size, steep = size * largest, steep * largest
+            error = error * largest + ROUNDING * size
+        A = np.abs(self.matrix)
+        errors.append(2 * _gamma(A.shape[1]) * (A @ reach + np.abs(self.bound)))
+        steepness.append(A.sum(axis=1))
+        self.errors, self.steepness = np.concatenate(errors), np.concatenate(steepness)
+
+
+def _gamma(terms: int) -> float:
+    steps = (terms + 3) * ROUNDING
+    return steps / (1 - steps)
