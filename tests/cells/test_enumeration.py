@@ -271,7 +271,7 @@ def test_the_work_can_be_stopped_from_outside():
     stop = threading.Event()
 
     def stop_at_three(count: int) -> None:
-        if count == 3:
+        if count >= 3:
             stop.set()
 
     with pytest.raises(LimitReached, match="interrupted"):
@@ -283,7 +283,8 @@ def test_the_work_can_be_stopped_from_outside():
 def test_progress_counts_the_cells():
     counts: list[int] = []
     cells = enumerate_cells(random_network((2, 4, 2), 10), progress=counts.append)
-    assert counts == list(range(1, len(cells) + 1))
+    assert counts == sorted(counts)
+    assert counts[-1] == len(cells)
 
 
 def test_a_support_of_another_dimension_is_refused():

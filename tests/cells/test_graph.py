@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wdaverify.cells.audit import check_facets_paired
 from wdaverify.cells.complex import CellComplex, enumerate_cells
-from wdaverify.cells.graph import facets
+from wdaverify.cells.graph import facets, neighbour
 from wdaverify.errors import EnumerationError
 from wdaverify.network import ReLUNetwork
 from wdaverify.support import Box, Polytope
@@ -117,9 +117,20 @@ def test_edges_name_the_neuron_between_two_cells():
         assert changed.tolist() == [neuron]
 
 
-def test_nodes_know_whether_their_cell_is_bounded():
+def test_nodes_are_the_indices_of_the_cells():
     cells = enumerate_cells(random_network((2, 5, 2), seed=2))
-    assert [flag for _, flag in cells.graph.nodes(data="bounded")] == cells.bounded.tolist()
+    assert list(cells.graph.nodes) == list(range(len(cells)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_graph_is_that_of_facets_found_by_programs(seed):
+    cells = enumerate_cells(random_network((3, 6, 4, 2), seed), Box(-1.0, 1.0))
+    slowly = {
+        frozenset((k, neighbour(cells, k, facet)))
+        for k in range(len(cells))
+        for facet in facets(cells, k)
+    }
+    assert {frozenset(edge) for edge in cells.graph.edges} == slowly
 
 
 @pytest.mark.parametrize("support", [Box(), Box(-1.0, 1.0)])

@@ -11,7 +11,7 @@ from wdaverify.cells.block import Block
 from wdaverify.cells.cell import Cell, Listing
 from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.frame import Frame, frame_of
-from wdaverify.cells.recession import is_bounded
+from wdaverify.cells.recession import SURELY, RaySearch, is_bounded
 from wdaverify.cells.stream import cell_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["Cell", "CellComplex", "enumerate_cells"]
+
+
+FAR = 1e6
+"""Distance at which a direction is looked at."""
+
+MANY = 30_000
+"""Directions tried at most."""
 
 
 class CellComplex(Sequence[Cell]):
@@ -62,6 +69,13 @@ class CellComplex(Sequence[Cell]):
         return np.array([cell.pattern for cell in self._cells]).reshape(len(self), -1)
 
     @cached_property
+    def cuts(self) -> Bools:
+        """Neurons whose half-spaces, with the support, describe each cell, ``(cells, neurons)``."""
+        if isinstance(self._cells, Listing):
+            return self._cells.found.cuts
+        return np.array([cell.cuts for cell in self._cells]).reshape(len(self), -1)
+
+    @cached_property
     def interiors(self) -> Floats:
         """A point inside each cell, ``(cells, n)``."""
         if isinstance(self._cells, Listing):
@@ -83,15 +97,39 @@ class CellComplex(Sequence[Cell]):
         if is_bounded(support):
             return np.ones(len(self), dtype=bool)
         exact = ExactCells(self.network, self.frame)
-        flags = []
-        for cell in self._cells:
+        flags = np.zeros(len(self), dtype=bool)
+        rays = RaySearch(self.frame.dimension)
+        basis, rows = self.frame.basis.astype(np.float64), support.astype(np.float64)
+        for k in np.flatnonzero(~self._endless()).tolist():
+            cell = self._cells[k]
+            if rays.certain(np.concatenate([rows, cell.half_spaces.matrix @ basis])):
+                continue
             cuts = np.flatnonzero(cell.cuts).tolist()
-            rows = [exact.row(k, cell.pattern)[0] for k in cuts]
-            signs = [-1 if cell.pattern[k] else 1 for k in cuts]
-            matrix = np.array([s * w for s, w in zip(signs, rows, strict=True)], dtype=object)
-            shaped = matrix.reshape(len(rows), self.frame.dimension)
-            flags.append(is_bounded(np.concatenate([support, shaped])))
-        return np.array(flags)
+            normals = [exact.row(c, cell.pattern)[0] for c in cuts]
+            signs = [-1 if cell.pattern[c] else 1 for c in cuts]
+            matrix = np.array([s * w for s, w in zip(signs, normals, strict=True)], dtype=object)
+            shaped = matrix.reshape(len(normals), self.frame.dimension)
+            flags[k] = is_bounded(np.concatenate([support, shaped]))
+        return flags
+
+    def _endless(self) -> Bools:
+        """Which cells certainly hold a ray: many directions are tried where they lead to."""
+        network, basis = self.network, self.frame.basis.astype(np.float64)
+        rng, shape = np.random.default_rng(0), (min(MANY, 30 * len(self)), basis.shape[1])
+        rays = rng.normal(size=shape)
+        support = self.frame.matrix.astype(np.float64)
+        away = (support @ rays.T <= -SURELY * np.abs(support) @ np.abs(rays.T)).all(axis=0)
+        rays = rays[away] @ basis.T
+        endless = np.zeros(len(self), dtype=bool)
+        far = network.patterns(self.interiors.mean(axis=0) + FAR * rays)
+        for ray, pattern in zip(rays, far, strict=True):
+            k = self.find(pattern)
+            if k is None or endless[k]:
+                continue
+            J, cuts = network.affine_maps(pattern)[0].matrix, self.cuts[k]
+            outward = np.where(pattern[cuts], 1.0, -1.0) * (J[cuts] @ ray)
+            endless[k] = bool((outward >= SURELY * (np.abs(J[cuts]) @ np.abs(ray))).all())
+        return endless
 
     @cached_property
     def graph(self) -> "nx.Graph":

@@ -13,17 +13,26 @@ import networkx as nx
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats
+from wdaverify.cells.block import Block
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.decision import ExactCells
+from wdaverify.cells.dictionary.facets import FacetFinder, Facets
 from wdaverify.cells.enumeration import BLIND, DOUBT
 from wdaverify.cells.frame import unit_rows
 from wdaverify.convex.exact import exact_interior_point
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.errors import EnumerationError
-from wdaverify.network import AffineMap
+from wdaverify.network import AffineMap, ReLUNetwork
 from wdaverify.rational import Rationals, rationals
 
 __all__ = ["Facet", "adjacency", "facets"]
+
+
+BLOCK = 2000
+"""Cells whose facets are looked for together."""
+
+CLOSE = 1e-7
+"""Size of a pre-activation, relative to its summands, that may be rounding at a facet."""
 
 
 class Crossing(NamedTuple):
@@ -103,13 +112,41 @@ def adjacency(cells: CellComplex) -> nx.Graph:
     EnumerationError
         No neighbour lies across some facet: a cell is missing.
     """
-    graph = nx.Graph()
-    for k, bounded in enumerate(cells.bounded.tolist()):
-        graph.add_node(k, bounded=bounded)
-    for k in range(len(cells)):
-        for facet in facets(cells, k):
-            graph.add_edge(k, neighbour(cells, k, facet), neuron=facet.neuron)
+    graph = nx.empty_graph(len(cells))
+    if not cells.frame.dimension or not cells.network.neurons:
+        return graph
+    finder, patterns, cuts = FacetFinder(cells.network, cells.frame), cells.patterns, cells.cuts
+    interiors = cells.frame.coordinates(cells.interiors)
+    for start in range(0, len(cells), BLOCK):
+        part = slice(start, start + BLOCK)
+        found = finder.of(Block(patterns[part], cuts[part], interiors[part]))
+        _join(cells, graph, found._replace(cells=found.cells + start))
     return graph
+
+
+def _join(cells: CellComplex, graph: nx.Graph, found: Facets) -> None:
+    """Add the edges of some facets."""
+    network, points = cells.network, cells.frame.points(found.points)
+    flipped = cells.patterns[found.cells]
+    flipped[np.arange(len(flipped)), found.neurons] ^= True
+    alone = _near(network, points).sum(axis=1) == 1
+    pairs = zip(found.cells.tolist(), found.neurons.tolist(), alone.tolist(), strict=True)
+    for f, (cell, neuron, sure) in enumerate(pairs):
+        other = cells.find(flipped[f]) if sure else None
+        if other is None:
+            other = neighbour(cells, cell, Facet(neuron, found.points[f], found.points[f], 0.0))
+        graph.add_edge(cell, other, neuron=neuron)
+
+
+def _near(network: ReLUNetwork, points: Floats) -> Bools:
+    """Which neurons may be zero at points that are known up to rounding, ``(N, neurons)``."""
+    h, near = points, []
+    for W, b, slope in zip(network.weights, network.biases, network.slopes, strict=False):
+        size = np.abs(h) @ np.abs(W).T + np.abs(W).sum(axis=1) + np.abs(b)
+        z = h @ W.T + b
+        near.append((np.abs(z) <= CLOSE * size) & (slope != 1.0))
+        h = np.where(z > 0, z, slope * z)
+    return np.concatenate(near, axis=1)
 
 
 def neighbour(cells: CellComplex, index: int, facet: Facet) -> int:

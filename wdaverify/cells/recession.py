@@ -17,7 +17,28 @@ from wdaverify.errors import SolverError
 from wdaverify.norms import GroundNorm
 from wdaverify.rational import Rationals, rationals
 
-__all__ = ["Slope", "is_bounded", "steepest_recession"]
+__all__ = ["SURELY", "RaySearch", "Slope", "is_bounded", "steepest_recession"]
+
+SURELY = 1e-9
+"""Relative slope along a ray that is no rounding."""
+
+
+class RaySearch:
+    """Looks for rays strictly inside recession cones, with one program for all of them."""
+
+    def __init__(self, dimension: int) -> None:
+        ends = np.append(np.ones(dimension), 1.0)
+        self._program = LinearProgram(np.append(-ends[:-1], 0.0), ends)
+        self._costs = np.append(np.zeros(dimension), 1.0)
+
+    def certain(self, matrix: Floats) -> bool:
+        """Whether floating point proves that ``{u : matrix u < 0}`` is not empty."""
+        self._program.drop_rows(0)
+        self._program.add_rows(
+            np.column_stack([matrix, np.ones(len(matrix))]), np.zeros(len(matrix))
+        )
+        ray = self._program.maximize(self._costs).point[:-1]
+        return bool(np.all(matrix @ ray <= -SURELY * (np.abs(matrix) @ np.abs(ray))) and ray.any())
 
 
 def is_bounded(matrix: Rationals) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from wdaverify.cells.block import Block
-from wdaverify.cells.dictionary import dictionary_blocks
+from wdaverify.cells.dictionary.search import dictionary_blocks
 from wdaverify.cells.frame import Frame
 from wdaverify.cells.subdivision.subdivide import DegenerateArrangement, subdivision_blocks
 from wdaverify.limits import Limits

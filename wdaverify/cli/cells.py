@@ -164,7 +164,9 @@ class _Run:
             self._progress("graph", float("nan"))
             fields["edges"] = found.graph.number_of_edges()
             with replacing(self.given["graph"]) as file:
-                nx.write_graphml(found.graph, file)
+                named = nx.Graph(found.graph)
+                nx.set_node_attributes(named, dict(enumerate(found.bounded.tolist())), "bounded")
+                nx.write_graphml(named, file)
         if self.given["plot"] is not None and not extra:
             self._draw(scene, found)
         return Answer(tables, fields)

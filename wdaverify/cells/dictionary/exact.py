@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wdaverify.arrays import Bools, Integers
+from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.cells.frame import Frame
 from wdaverify.convex.exact import exact_interior_point
 from wdaverify.network import ReLUNetwork
@@ -115,6 +115,28 @@ class IntegerRows:
         slacks = [*self.support, *(self.slack(S + k, pattern) for k in rows)]
         A = np.array([-slack[:-1] for slack in slacks], dtype=object).reshape(len(slacks), d)
         return exact_interior_point(A, np.array([slack[-1] for slack in slacks], dtype=object))
+
+    def facet(self, rows: Sequence[int], neuron: int, pattern: Bools) -> Floats | None:
+        """Return a point of the facet that a neuron gives to a cell, ``None`` if it gives none.
+
+        Parameters
+        ----------
+        rows
+            Neurons whose sides, with the support, describe the cell; one of them ``neuron``.
+        """
+        S, d = len(self.support), self.dimension
+        others = [*self.support, *(self.slack(S + k, pattern) for k in rows if k != neuron)]
+        own = self.slack(S + neuron, pattern)
+        ends = []
+        for row in (own, -own):
+            slacks = [*others, row]
+            A = np.array([-slack[:-1] for slack in slacks], dtype=object).reshape(len(slacks), d)
+            point = exact_interior_point(A, np.array([slack[-1] for slack in slacks], dtype=object))
+            if point is None:
+                return None
+            ends.append((point, abs(row[:-1] @ point + row[-1])))
+        (inside, above), (outside, below) = ends
+        return np.asarray((inside * below + outside * above) / (above + below), dtype=np.float64)
 
     def sides(
         self, cuts: Sequence[int], neuron: int, pattern: Bools

@@ -6,15 +6,16 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.block import Block
-from wdaverify.cells.dictionary_exact import IntegerRows
-from wdaverify.cells.dictionary_lanes import Lanes
-from wdaverify.cells.dictionary_model import Model
-from wdaverify.cells.dictionary_plan import Plan
+from wdaverify.cells.dictionary.exact import IntegerRows
+from wdaverify.cells.dictionary.lanes import Lanes
+from wdaverify.cells.dictionary.model import Model
+from wdaverify.cells.dictionary.plan import Plan
 from wdaverify.rational import Rationals
 
 __all__ = ["confirmed", "settled"]
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def confirmed(model: Model, exact: IntegerRows, lanes: Lanes) -> Block:
     """Return the complete cells that have interior, each with a point certainly inside."""
     cuts = lanes.factor[:, model.support :] != 0

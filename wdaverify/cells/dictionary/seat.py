@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from wdaverify.cells.dictionary_lanes import FREE, Lanes, Move, pivot
-from wdaverify.cells.dictionary_model import Model
+from wdaverify.cells.dictionary.lanes import FREE, Lanes, Move, pivot
+from wdaverify.cells.dictionary.model import Model
 
 __all__ = ["seat"]
 

@@ -19,7 +19,7 @@ class Lanes:
     """``B`` partial cells of one layer; every array has ``B`` rows.
 
     Rows are numbered support first, then neurons; the *slack* of a row is ``factor`` times its
-    raw value (see :class:`~wdaverify.cells.dictionary_model.Model`), not negative on the cell.
+    raw value (see :class:`~wdaverify.cells.dictionary.model.Model`), not negative on the cell.
     """
 
     pattern: Bools

@@ -1,8 +1,8 @@
 """Enumeration of activation cells by simplex dictionaries of many partial cells at once.
 
 Each partial cell carries a vertex and the edges that leave it
-(:mod:`~wdaverify.cells.dictionary_lanes`); the neurons of a layer are decided by pivots that stop
-at the first change of sign (:mod:`~wdaverify.cells.dictionary_stage`). A side is dropped on proof
+(:mod:`~wdaverify.cells.dictionary.lanes`); the neurons of a layer are decided by pivots that stop
+at the first change of sign (:mod:`~wdaverify.cells.dictionary.stage`). A side is dropped on proof
 only, and a cell is returned with a point that is certainly inside: floating point with error
 bounds, else integers. Layers are worked on depth first, so memory does not grow with the cells.
 """
@@ -13,13 +13,13 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.block import Block
-from wdaverify.cells.dictionary_exact import IntegerRows
-from wdaverify.cells.dictionary_lanes import Lanes
-from wdaverify.cells.dictionary_model import Model
-from wdaverify.cells.dictionary_plan import Plan, essential
-from wdaverify.cells.dictionary_seat import seat
-from wdaverify.cells.dictionary_settle import confirmed, settled
-from wdaverify.cells.dictionary_stage import Stage
+from wdaverify.cells.dictionary.exact import IntegerRows
+from wdaverify.cells.dictionary.lanes import Lanes
+from wdaverify.cells.dictionary.model import Model
+from wdaverify.cells.dictionary.plan import Plan, essential
+from wdaverify.cells.dictionary.seat import seat
+from wdaverify.cells.dictionary.settle import confirmed, settled
+from wdaverify.cells.dictionary.stage import Stage
 from wdaverify.cells.enumeration import cells_of
 from wdaverify.cells.frame import Frame
 from wdaverify.limits import Limits

@@ -149,10 +149,13 @@ class Model:
                 carried *= slope[:, self.span(m - 1)]
         return constant, carried + multipliers[:, :S] @ size(-self.matrix)
 
-    def offsets_bound(self, slope: Floats, layer: int) -> Floats:
-        """Bound the absolute raw values at the origin, ``(B, S + ...)``."""
-        bounds = [np.tile(np.abs(self.bound), (len(slope), 1))]
-        before = np.zeros((len(slope), self.dimension))
+    def sizes_at(self, X: Floats, slope: Floats, layer: int) -> Floats:
+        """Sum the absolute summands of raw values, ``(B, S + ...)``.
+
+        Times ``gamma`` it bounds their errors; at the origin it bounds the raw values themselves.
+        """
+        before = np.abs(X)
+        bounds = [before @ np.abs(self.matrix).T + np.abs(self.bound)]
         for m in range(layer + 1):
             z = (before @ np.abs(self.columns[m]) + np.abs(self.biases[m])) * (1 + self.gamma)
             bounds.append(z)
@@ -233,4 +236,4 @@ def _extent(G: Floats, h: Floats) -> Floats:
             return free
         bounds.append(float(eta @ h))
     largest = np.maximum(bounds[:d], bounds[d:])
-    return np.asarray(1.01 * (np.abs(largest) + 0.5 * np.abs(largest).max()))
+    return np.asarray(1.01 * (np.abs(largest) + 0.5 * np.abs(largest).max(initial=0.0)))

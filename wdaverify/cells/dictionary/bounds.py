@@ -10,8 +10,8 @@ combination :math:`\delta` of the gradients of the slacks themselves, absorbed w
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
-from wdaverify.cells.dictionary_lanes import FREE, Lanes
-from wdaverify.cells.dictionary_model import Model
+from wdaverify.cells.dictionary.lanes import FREE, Lanes
+from wdaverify.cells.dictionary.model import Model
 
 __all__ = ["certified"]
 
@@ -72,6 +72,6 @@ def _correction(model: Model, layer: int, lanes: Lanes, rest: Floats) -> tuple[F
     error = np.abs(np.eye(d) - product).sum(axis=1).max(axis=1)
     needed = ((np.abs(lanes.edges) @ rest[:, :, None])[:, :, 0] / lanes.rate).max(axis=1)
     needed = np.where(error < SOUND, needed / (1.0 - 2.0 * SOUND), np.inf)
-    offsets = model.offsets_bound(lanes.slope, layer)
+    offsets = model.sizes_at(np.zeros_like(lanes.vertex), lanes.slope, layer)
     offset = (offsets[every, lanes.basis] * np.abs(factor)).sum(axis=1)
     return needed, offset * (1 + 4 * model.gamma)

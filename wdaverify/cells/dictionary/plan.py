@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
-from wdaverify.cells.dictionary_exact import IntegerRows, Whole, eliminate
+from wdaverify.cells.dictionary.exact import IntegerRows, Whole, eliminate
 from wdaverify.cells.frame import Frame
 from wdaverify.convex.exact import exact_interior_point
 from wdaverify.network import ReLUNetwork
@@ -90,8 +90,7 @@ def essential(rows: IntegerRows, frame: Frame) -> tuple[Frame, Integers, Integer
     """
     S, first = len(rows.support), range(int(rows.starts[1]))
     matrix = [list(row[:-1]) for row in (*rows.support, *(rows.own(k) for k in first))]
-    solved, columns = eliminate([list(row) for row in matrix], frame.dimension, full=False)
-    del solved
+    _, columns = eliminate([list(row) for row in matrix], frame.dimension, full=False)
     order = [list(column) for column in zip(*matrix, strict=True)]
     independent = [j - S for j in eliminate(order, len(matrix), full=False)[1] if j >= S]
     kept = np.array(columns, dtype=np.int64)

@@ -10,13 +10,13 @@ rounding errors charged. What neither shows is decided over the integers.
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
-from wdaverify.cells.dictionary_bounds import certified
-from wdaverify.cells.dictionary_exact import IntegerRows
-from wdaverify.cells.dictionary_lanes import FREE, Lanes, Move, pivot
-from wdaverify.cells.dictionary_model import Model
-from wdaverify.cells.dictionary_seat import seat
+from wdaverify.cells.dictionary.bounds import certified
+from wdaverify.cells.dictionary.exact import IntegerRows
+from wdaverify.cells.dictionary.lanes import FREE, Lanes, Move, pivot
+from wdaverify.cells.dictionary.model import Model
+from wdaverify.cells.dictionary.seat import seat
 
-__all__ = ["Stage"]
+__all__ = ["CANCELLED", "PATIENCE", "PRICE", "Stage", "along_edges"]
 
 NEAR = 1e-10
 """Distances (relative to the size of the vertex) that do not count as a change of sign."""
@@ -85,8 +85,12 @@ class Stage:
         lanes.pattern[i, k], lanes.flat[i, k] = row[-1] > 0, row[-1] == 0
         lanes.todo[i, k] = False
 
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")
     def step(self, lanes: Lanes) -> Lanes | None:
-        """Let every lane make one step; return the new partial cells."""
+        """Let every lane make one step; return the new partial cells.
+
+        Infinite numbers and NaN fail every comparison that proves something.
+        """
         every = np.arange(len(lanes))
         slack = self.model.forward(lanes.vertex, lanes.slope, self.layer)
         z = slack[every, self.S + lanes.neuron] / lanes.norm
@@ -94,16 +98,15 @@ class Stage:
         near = NEAR * (1.0 + np.abs(lanes.vertex).max(axis=1))
         self._start(lanes, z, near)
         z *= lanes.side
-        prices = _along(lanes.edges, lanes.row) * (lanes.side / lanes.norm)[:, None]
+        prices = along_edges(lanes.edges, lanes.row) * (lanes.side / lanes.norm)[:, None]
         column, slope = self._entering(lanes, prices)
         along = lanes.edges[every, column]
         along[prices[every, column] > 0] *= -1.0
-        rows, length = self._blocking(lanes, slack, along)
+        rows, length = self.blocking(lanes, slack, along)
         tired = lanes.steps > self.patience
         moving = (slope < -PRICE) & ~tired
         lanes.steps += 1
-        with np.errstate(invalid="ignore"):
-            crossing = moving & (z + length * slope < -near)
+        crossing = moving & (z + length * slope < -near)
         closed, cross = np.flatnonzero(~moving), np.flatnonzero(crossing)
         ahead = np.flatnonzero(moving & ~crossing)
         move = Move(column, along, length)
@@ -115,7 +118,7 @@ class Stage:
             children.append(self._split(lanes, cross, move.take(cross), prices[cross], heights))
         return Lanes.join(children) if children else None
 
-    def _blocking(self, lanes: Lanes, slack: Floats, along: Floats) -> tuple[Integers, Floats]:
+    def blocking(self, lanes: Lanes, slack: Floats, along: Floats) -> tuple[Integers, Floats]:
         """Return the first row that each direction meets and how far it is."""
         change = self.model.forward(along, lanes.slope, self.layer, affine=False)
         change *= lanes.factor[:, : change.shape[1]]
@@ -128,7 +131,7 @@ class Stage:
         """Pivot, and mark lanes whose new vertex floating point does not describe well."""
         raw = self.model.gradients(rows, lanes.slope[index])
         raw *= lanes.factor[index, rows][:, None]
-        pivot(lanes, index, move, rows, _along(lanes.edges[index], raw))
+        pivot(lanes, index, move, rows, along_edges(lanes.edges[index], raw))
         remote = np.abs(lanes.vertex[index]).max(axis=1) > REMOTE
         flat = lanes.rate[index].min(axis=1) < FLAT
         lanes.hard[index[remote | flat]] = True
@@ -235,15 +238,14 @@ class Stage:
         self.begin(lanes, index)
 
 
-def _along(edges: Floats, gradients: Floats) -> Floats:
+def along_edges(edges: Floats, gradients: Floats) -> Floats:
     """Return derivatives along all edges, ``(B, d)``."""
     return np.asarray((edges @ gradients[:, :, None])[:, :, 0])
 
 
 def _towards(point: Floats, value: Floats, other: Floats, reached: Floats) -> Floats:
     """Move points towards others until a function is positive: beyond its zero, halfway."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        zero = np.where(value < 0, -value / (reached - value), 0.0)
+    zero = np.where(value < 0, -value / (reached - value), 0.0)
     share = np.where(value > 0.1 * reached, 0.0, (1.0 + zero) / 2.0)
     share = np.where(np.isfinite(share), share, 0.0)
     return np.asarray(point + share[:, None] * (other - point))

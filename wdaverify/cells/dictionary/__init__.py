@@ -1,0 +1,1 @@
+"""Enumeration of cells by a simplex dictionary for each: any support, any dimension."""
