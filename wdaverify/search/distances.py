@@ -26,6 +26,9 @@ from wdaverify.support import Support
 
 __all__ = ["Flips", "LabelDistances"]
 
+COARSE = 12
+"""Halvings of the radius that nodes left open by a limit are shown to keep clear of."""
+
 SECTIONS, ROUNDS = 64, 6
 """The way from a sample to its error is cut into so many parts, so often."""
 
@@ -251,7 +254,7 @@ class LabelDistances:
         low = 0.0
         if len(rows) == 0:
             return 0.0
-        for _ in range(40):
+        for _ in range(COARSE):
             middle = (low + high) / 2
             if self._margin(tree, rows, middle) < 0:
                 low = middle
