@@ -4,10 +4,12 @@ Times are CPU seconds of the process and its children, memory the peak above the
 """
 
 import json
+import re
 import resource
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -120,16 +122,23 @@ def used() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
+def peak() -> int:
+    """Return the largest resident size so far, kB; that of the parent process does not count."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return int(re.findall(r"VmHWM:\s+(\d+)", status.read_text(encoding="ascii"))[0])
+
+
 def main() -> None:
     """Run once on a net of one neuron, for imports and start-up, then the job."""
     job = Job(**json.loads(sys.argv[1]))
     tiny = Job(method=job.method, sizes=(job.sizes[0], 1), task=job.task, radius=job.radius)
     enumerated(tiny, layers_of(tiny))
     before, start = used(), time.perf_counter()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = peak()
     layers = layers_of(job)
     cells, edges = enumerated(job, layers)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         json.dumps(
             {
@@ -137,7 +146,7 @@ def main() -> None:
                 "edges": edges,
                 "seconds": used() - before,
                 "wall": time.perf_counter() - start,
-                "megabytes": (peak - memory) / 1024,
+                "megabytes": (peak() - memory) / 1024,
             }
         )
     )
