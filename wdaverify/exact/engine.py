@@ -28,6 +28,9 @@ MANY: Final = 1e5
 EACH: Final = 20.0
 """Possible cells for each sample, beyond which a search for every sample is cheaper (measured)."""
 
+EACH_CLOSED: Final = {0: 5000.0, 1: 5000.0, 2: 5000.0, 3: 150.0}
+"""The same by free features, where the cells' suprema have closed forms."""
+
 
 class Choice(NamedTuple):
     """An engine and why it was chosen."""
@@ -73,17 +76,23 @@ def choose_engine(
     if count > MANY:
         return Choice("search", f"perhaps {count:.3g} cells, too many to list")
     quick = cost.norm.polyhedral and (cost.order == 1 or not cost.finite) and not curve
-    if quick and count > EACH * len(problem):
+    each = EACH_CLOSED.get(_free_features(problem), EACH) if cost.order == 1 else EACH
+    if quick and count > each * len(problem):
         return Choice("search", f"perhaps {count:.3g} cells for {len(problem)} samples")
     return Choice("cells", f"about {count:.3g} cells at most")
 
 
 def possible_cells(problem: Problem) -> float:
     """Estimate the number of cells as that of an arrangement of as many hyperplanes, Σ C(m, k)."""
-    support, features = problem.support, problem.network.features
-    fixed = int(np.sum(support.lower == support.upper)) if isinstance(support, Box) else 0
     neurons = int(np.sum(~problem.network.linear))
-    return float(sum(comb(neurons, k) for k in range(min(features - fixed, neurons) + 1)))
+    return float(sum(comb(neurons, k) for k in range(min(_free_features(problem), neurons) + 1)))
+
+
+def _free_features(problem: Problem) -> int:
+    """Return how many features the support does not fix."""
+    support = problem.support
+    fixed = int(np.sum(support.lower == support.upper)) if isinstance(support, Box) else 0
+    return problem.network.features - fixed
 
 
 def dispatcher_for(
