@@ -4,7 +4,8 @@ For any multipliers :math:`\lambda\ge0` of slacks :math:`s_j`, with :math:`F = \
 \sum_j\lambda_j s_j = c + r\cdot u`, the neuron satisfies :math:`\sigma z\ge F` on the cell. On a
 bounded support :math:`F\ge c-|r|\cdot X` for the extent :math:`X`. Elsewhere :math:`r` is a small
 combination :math:`\delta` of the gradients of the slacks themselves, absorbed while
-:math:`\lambda+\delta\ge0`; its size follows from the edges, which nearly invert them.
+:math:`\lambda+\delta\ge0`; its size follows from the edges, which nearly invert them. Slacks that
+cannot take part have :math:`\delta=0`.
 """
 
 import numpy as np
@@ -34,7 +35,8 @@ def certified(model: Model, layer: int, lanes: Lanes, index: Integers, prices: F
     basis, factor, slope = lanes.basis[index], lanes.factor[index], lanes.slope[index]
     rows = model.support + int(model.starts[layer + 1])
     lam = np.maximum(prices, 0.0) * lanes.norm[index][:, None] / lanes.rate[index]
-    lam[(basis == FREE) | (lam < 1e-100)] = 0.0
+    unused = _unused(model, layer, basis, slope)
+    lam[(basis == FREE) | (lam < 1e-100) | unused] = 0.0
     multipliers = np.zeros((len(index), rows + 1))  # the last column takes what is free
     every = np.arange(len(index))
     multipliers[every[:, None], basis] = -lam * factor[every[:, None], basis]
@@ -49,8 +51,27 @@ def certified(model: Model, layer: int, lanes: Lanes, index: Integers, prices: F
     left = np.flatnonzero(~shown & ~(basis == FREE).any(axis=1) & (low >= 0))
     if len(left):
         needed, offset = _correction(model, layer, lanes.take(index[left]), size[left])
-        shown[left] = (lam[left].min(axis=1) > needed) & (low[left] >= needed * offset)
+        least = np.where(unused[left], np.inf, lam[left]).min(axis=1)
+        shown[left] = (least > needed) & (low[left] >= needed * offset)
     return shown
+
+
+def _unused(model: Model, layer: int, basis: Integers, slope: Floats) -> Bools:
+    """Which slacks of a basis have the multiplier 0 exactly, ``(B, d)``.
+
+    The neuron under test is a combination of the neurons of the layer before that are not flat.
+    As many slacks of the basis as there are of these, all such combinations themselves, span them,
+    and the basis is independent: the others take no part.
+    """
+    if layer == 0:
+        return np.zeros(basis.shape, dtype=bool)
+    start, this, end = (int(model.starts[m]) for m in (layer - 1, layer, layer + 1))
+    neuron = np.where(basis == FREE, -1, basis - model.support)
+    before = (start <= neuron) & (neuron < this)
+    flat = np.take_along_axis(slope, np.clip(neuron, 0, None), axis=1) == 0.0
+    within = ((this <= neuron) & (neuron < end)) | (before & ~flat)
+    spanned = within.sum(axis=1) >= (slope[:, start:this] != 0.0).sum(axis=1)
+    return np.asarray(~within & spanned[:, None])
 
 
 def _correction(model: Model, layer: int, lanes: Lanes, rest: Floats) -> tuple[Floats, Floats]:

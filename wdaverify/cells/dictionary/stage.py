@@ -41,6 +41,10 @@ PATIENCE = 8
 a quarter on."""
 
 
+TIED, EAGER = 1e-6, 1e9
+"""Slope from which a neuron ties a free direction, and by how much this is preferred."""
+
+
 class Stage:
     """Tests of the neurons of one layer."""
 
@@ -144,9 +148,14 @@ class Stage:
         lanes.side[fresh] = np.where(np.where(clear, z[fresh], inside) >= 0, 1.0, -1.0)
 
     def _entering(self, lanes: Lanes, y: Floats) -> tuple[Integers, Floats]:
-        """Return the steepest edge of each lane and its slope; Bland's rule in the long run."""
+        """Return the steepest edge of each lane and its slope; Bland's rule in the long run.
+
+        Free directions come first, so that neurons tie them.
+        """
         price = np.where(lanes.basis == FREE, -np.abs(y), y)
-        column = price.argmin(axis=1)
+        column = np.where((lanes.basis == FREE) & (price < -TIED), price - EAGER, price).argmin(
+            axis=1
+        )
         stalled = np.flatnonzero(lanes.steps > self.patience // 4)
         if len(stalled):
             number = np.where(price[stalled] < -PRICE, lanes.basis[stalled], np.iinfo(int).max)
