@@ -45,7 +45,8 @@ class IntegerRows:
         for m in range(len(network.widths)):
             W, b = rationals(network.weights[m]), rationals(network.biases[m])
             if m == 0:
-                W, b = W @ frame.basis, W @ frame.origin + b
+                if not _plain(frame):
+                    W, b = W @ frame.basis, W @ frame.origin + b
                 both, scale = _whole(np.concatenate([W, b[:, None]], axis=1))
                 W, b = both[:, :-1], both[:, -1]
             else:
@@ -192,6 +193,12 @@ def _whole(values: Rationals) -> tuple[Whole, int]:
     result = np.empty(len(flat), dtype=object)
     result[:] = [int(v * scale) for v in flat]
     return result.reshape(values.shape), scale
+
+
+def _plain(frame: Frame) -> bool:
+    """Whether coordinates are the features themselves."""
+    n, d = frame.basis.shape
+    return n == d and bool(np.all(frame.basis == np.eye(n, dtype=int)) and not frame.origin.any())
 
 
 def _primitive(row: Whole) -> Whole:

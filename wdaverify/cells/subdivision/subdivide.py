@@ -31,7 +31,7 @@ __all__ = ["DegenerateArrangement", "subdivision_blocks"]
 
 DOING = "enumerating cells"
 
-LARGE = 100_000
+LARGE = 60_000
 """Vertices from which a part is cut in two; the halves are finished one after the other."""
 
 
