@@ -4,12 +4,15 @@ The attack never sees a solver, the layer product never sees the cells; the exac
 between them. A violation means that one of the three is wrong, and is raised, never smoothed over.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
-from wdaverify.bounds.certificate import Certificate, certificates
+from wdaverify.bounds.certificate import certificates
+from wdaverify.bounds.registry import Certified
+from wdaverify.bounds.tightness import Tightness, tightness
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
 from wdaverify.exact.answer import ExactValue
@@ -39,7 +42,8 @@ class Row:
     lower, upper
         Bracket of the exact engine.
     certificate, certificate_method
-        Smallest certified upper bound and its name.
+        Smallest certified upper bound and its name; infinite and ``"none"`` where no method proves
+        anything.
     exact
         Result of the exact engine; ``None`` where a limit stopped it before the first bound.
     seconds
@@ -73,9 +77,9 @@ class Sandwich:
         Every method's bound at every radius.
     slope
         Asymptotic slope where it says something, else ``None``.
-    tight
-        Whether the Lipschitz certificate is exact for every radius (``S = L``); ``None`` where
-        the question does not arise or was not decided.
+    verdict
+        Whether a Lipschitz certificate is exact for every radius (``S = L``), with its witness;
+        ``None`` where the question does not arise.
     seconds
         Wall-clock time of each stage.
     engine
@@ -89,13 +93,18 @@ class Sandwich:
     rows: tuple[Row, ...]
     lower_bounds: dict[str, list[float]]
     upper_bounds: dict[str, list[float]]
-    certificates: tuple[Certificate, ...]
+    certificates: tuple[Certified, ...]
     slope: AsymptoticSlope | None
-    tight: bool | None
+    verdict: Tightness | None
     counts: dict[str, int]
     seconds: dict[str, float]
     engine: Choice
     stopped: str | None
+
+    @property
+    def tight(self) -> bool | None:
+        """The verdict alone, ``None`` also where it is open."""
+        return None if self.verdict is None else self.verdict.tight
 
     def check(self) -> None:
         """Raise if any lower bound exceeds any upper bound.
@@ -191,7 +200,7 @@ def sandwich(  # noqa: PLR0913
     stages.done("exact")
     oracle = None if desk is None else desk.oracle
     listed = oracle.cells if isinstance(oracle, CellOracle) else None
-    found = tuple(certificates(problem, cells=listed))
+    found = tuple(certificates(problem, cells=listed, limits=stages.limits))
     slope = None if stopped else _slope(problem, stages.limits)
     stages.done("certificates")
     lower = {"attack": [attacked.distribution(r).risk(problem) for r in radii]}
@@ -206,7 +215,7 @@ def sandwich(  # noqa: PLR0913
     if solver is not None and solver.stopped is not None:
         stopped = str(solver.stopped)
     result = Sandwich(
-        problem, problem.nominal, rows, lower, upper, found, slope, _tight(found, slope),
+        problem, problem.nominal, rows, lower, upper, found, slope, tightness(slope, found),
         {} if solver is None else solver.counts.as_dict(), stages.seconds, choice, stopped,
     )  # fmt: skip
     result.check()
@@ -255,17 +264,8 @@ def _desk(
 def _slope(problem: Problem, limits: Limits) -> AsymptoticSlope | None:
     try:
         return asymptotic_slope(problem, limits=limits)
-    except (UnsupportedError, LimitReached):
+    except UnsupportedError:
         return None
-
-
-def _tight(found: Sequence[Certificate], slope: AsymptoticSlope | None) -> bool | None:
-    if any(c.problem.cost.label_cost is not None for c in found):
-        return None  # label moves bend the value, whatever the slopes are
-    constants = [c.constant for c in found if c.method == "cell-lipschitz"]
-    if slope is None or not constants:
-        return None
-    return slope.lower >= constants[0] * (1.0 - ORDER)
 
 
 def _row(
@@ -277,8 +277,8 @@ def _row(
 ) -> Row:
     value, seconds = solved
     attack = lower["attack"]
-    method = min(upper, key=lambda name: upper[name])
-    certificate = upper[method]
+    method = min(upper, key=lambda name: upper[name], default="none")
+    certificate = upper.get(method, math.inf)
     if value is None:
         close = certificate - attack <= tolerance * scale(attack, certificate)
         low, high, attained, status = attack, certificate, None, "exact" if close else "bracket"

@@ -13,10 +13,11 @@ from reference.grid import grid_value
 from reference.question import Question
 
 from wdaverify.atoms import Atoms
-from wdaverify.bounds.attack import attack, attack_points, flip_distances
+from wdaverify.bounds import launcher, scouts
+from wdaverify.bounds.attack import attack, attack_points, flip_distances, joined
 from wdaverify.bounds.bases import leaders
 from wdaverify.bounds.ladder import reaches_of
-from wdaverify.bounds.options import METHODS
+from wdaverify.bounds.options import METHODS, parts_of
 from wdaverify.bounds.sharing import shared_points
 from wdaverify.cost import TransportCost
 from wdaverify.errors import ProblemError
@@ -328,12 +329,56 @@ def test_the_same_seed_gives_the_same_points(order, loss):
 
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("loss", ["margin", "zero-one"])
-def test_every_method_gives_a_bound(method, loss):
+def test_every_method_gives_a_bound(method, loss, monkeypatch):
+    monkeypatch.setattr(scouts, "RESTARTS", 2)
     problem = random_problem(seed=6, loss=loss)
     bound = attack(problem, radius=0.1, method=method, steps=6)
     check_distribution(problem, bound)
     assert bound.value >= problem.nominal - 1e-12
     assert bound.method == method
+
+
+def test_all_is_the_union_of_its_parts(monkeypatch):
+    monkeypatch.setattr(scouts, "RESTARTS", 2)
+    problem = random_problem(seed=6)
+    tables = [
+        attack_points(problem, [0.1], method=m, steps=6) for m in parts_of("all", by_reach=False)
+    ]
+    union = joined(tables).value(0.1)
+    assert union >= max(table.value(0.1) for table in tables) - 1e-12
+    assert parts_of("all", by_reach=True) == ("wda", "a3-wda", "point-wise")
+    assert parts_of("wda", by_reach=True) == ("wda",)
+
+
+def test_margin_targets_feed_other_losses():
+    """The minimum-distance attack alone nearly finds what the ladder of reaches finds."""
+    problem = random_problem(widths=(4, 10, 3), seed=12, count=8)
+    alone, full = (attack(problem, radius=0.1, method=m).value for m in ("wda++", "wda"))
+    assert problem.nominal + 0.5 * (full - problem.nominal) < alone <= full + 1e-9
+
+
+def test_memory_that_is_short_splits_batches(monkeypatch):
+    problem = random_problem(seed=4)
+    whole = attack_points(problem, [0.1], steps=6)
+    real, failed = launcher.ascend, []
+
+    def tight(model, region, walkers, **options):
+        if len(walkers.reaches) > 40:
+            failed.append(len(walkers.reaches))
+            raise RuntimeError("CUDA out of memory")
+        return real(model, region, walkers, **options)
+
+    monkeypatch.setattr(launcher, "ascend", tight)
+    parts = attack_points(problem, [0.1], steps=6)
+    assert failed
+    assert parts.value(0.1) == pytest.approx(whole.value(0.1), abs=1e-3)
+
+    def broken(*arguments, **options):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(launcher, "ascend", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        attack_points(problem, [0.1], steps=6)
 
 
 def test_single_precision_finds_nearly_the_same():
@@ -436,6 +481,11 @@ def test_progress_counts_walkers():
 def test_options_that_make_no_sense(options, message):
     with pytest.raises(ProblemError, match=message):
         attack(relu(-1.0), **options)
+
+
+def test_the_minimum_distance_method_has_no_kappa():
+    with pytest.raises(ProblemError, match=r"kappa: the method wda\+\+ has none"):
+        attack(relu(-1.0), radius=1.0, method="wda++", kappa=2.0)
 
 
 def test_kappa_needs_a_finite_order():

@@ -53,7 +53,7 @@ def test_verify_json_has_the_promised_fields(capsys):
     assert row["attack"] <= row["lower"] + 1e-9 <= row["upper"] + 2e-9
     assert row["upper"] == pytest.approx(1.5)
     assert row["certificate_method"] == "cell-lipschitz"
-    assert set(data["upper_bounds"]) == {"cell-lipschitz", "layer-product"}
+    assert set(data["upper_bounds"]) == {"cell-lipschitz", "margin-lipschitz", "layer-product"}
     assert all(len(v) == 1 for v in data["lower_bounds"].values())
 
 

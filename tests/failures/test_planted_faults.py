@@ -204,7 +204,7 @@ def bounds_of(problem, value, *, attack=None, certificate=math.inf):
         upper_bounds={"layer-product": [certificate]},
         certificates=found,
         slope=None,
-        tight=None,
+        verdict=None,
         counts={},
         seconds={},
         engine=Choice("cells", "as asked"),

@@ -16,17 +16,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wdaverify.arrays import Floats
-from wdaverify.cells.complex import Cell, enumerate_cells
+from wdaverify.arrays import Bools, Floats
+from wdaverify.bounds.body import body_of
+from wdaverify.bounds.gradient_search import searched_constants
+from wdaverify.cells.cell import Cell, Listing
 from wdaverify.cells.frame import frame_of
 from wdaverify.cells.recession import is_bounded, steepest_recession
-from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.cells.stream import cell_blocks
+from wdaverify.errors import LimitReached, ProblemError, UnsupportedError
+from wdaverify.layers import layer_product
 from wdaverify.limits import Limits
 from wdaverify.loss import CrossEntropy, Hinge, Margin
 from wdaverify.problem import Problem
 from wdaverify.support import Box, Polytope, Support
 
-__all__ = ["AsymptoticSlope", "asymptotic_slope", "recession_rows"]
+__all__ = ["AsymptoticSlope", "asymptotic_slope", "slope_refuses"]
+
+SEEN = 1e-9
+"""Relative error within which a witness shows its slope."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,81 +44,143 @@ class AsymptoticSlope:
     ----------
     lower, upper
         ``lower`` is reached along ``direction``.
-    label
-        Label whose loss grows like that.
+    label, target
+        Label whose loss grows like that, and the wrong class that makes it grow.
     direction
         Unit direction of the recession cone, ``(n,)``.
+    pattern
+        Activation pattern of a cell that goes on for ever in this direction and on which the
+        margin has this slope, ``(neurons,)``; ``None`` where ``lower`` is 0.
+    stopped
+        Message of the limit that ended the work early, if any: ``upper`` is then a crude bound.
     """
 
     lower: float
     upper: float
     label: int
+    target: int
     direction: Floats
+    pattern: Bools | None = None
+    stopped: str | None = None
 
     def bound(self, problem: Problem, radius: float) -> float:
         """Lower bound on the worst-case value (order 1), approached and in general not attained."""
         return problem.nominal + radius * self.lower
 
 
+@dataclass(slots=True)
+class _Steepest:
+    """The steepest ray so far."""
+
+    lower: float
+    upper: float
+    label: int
+    target: int
+    direction: Floats
+    within: Floats
+
+
 def asymptotic_slope(problem: Problem, *, limits: Limits | None = None) -> AsymptoticSlope:
     """Return the steepest growth of the loss along rays of the support.
+
+    Where a limit ends the work, the bracket is wide but valid.
 
     Raises
     ------
     UnsupportedError
         The order is not 1, the support is bounded, or the loss does not grow like the margin:
         in these cases the slope proves nothing.
-    LimitReached
-        Enumerating the cells of the network without biases took too much.
     """
-    _check_applies(problem)
-    norm = problem.cost.norm
-    network = problem.network.without_biases()
-    lower, upper, witness = 0.0, 0.0, (problem.active_labels[0], np.zeros(network.features))
-    for label in problem.active_labels:
-        coefficients = Margin().pieces(network.classes, label).matrix
+    refused = slope_refuses(problem)
+    if refused is not None:
+        raise UnsupportedError(f"asymptotic-slope: {refused}")
+    zero = np.zeros(problem.network.features)
+    label = problem.active_labels[0]
+    best = _Steepest(0.0, 0.0, label, int(label == 0), zero, zero)
+    stopped = None
+    try:
         for cone, rows in _cones(problem, limits):
-            for a in coefficients @ cone.affine_map.matrix:
-                if norm.dual_length(a) <= lower:
-                    continue
-                slope = steepest_recession(a, rows, norm)
-                upper = max(upper, slope.upper)
-                if slope.lower > lower:
-                    lower, witness = slope.lower, (label, slope.direction)
-    return AsymptoticSlope(lower, max(upper, lower), *witness)
+            _look(problem, cone, rows, best)
+    except LimitReached as reached:
+        stopped = str(reached)
+        best.upper = max(best.upper, _crude(problem))
+    pattern = _witness(problem, best) if best.lower > 0 else None
+    upper = max(best.lower, best.upper)
+    return AsymptoticSlope(
+        best.lower, upper, best.label, best.target, best.direction, pattern, stopped
+    )
 
 
-def _check_applies(problem: Problem) -> None:
+def _look(problem: Problem, cone: Cell, rows: Floats, best: _Steepest) -> None:
+    """Improve the steepest ray by those of one cone."""
+    norm, classes = problem.cost.norm, problem.network.classes
+    for label in problem.active_labels:
+        targets = [j for j in range(classes) if j != label]
+        gradients = Margin().pieces(classes, label).matrix @ cone.affine_map.matrix
+        for target, a in zip(targets, gradients, strict=True):
+            if norm.dual_length(a) <= best.lower:
+                continue
+            slope = steepest_recession(a, rows, norm)
+            best.upper = max(best.upper, slope.upper)
+            if slope.lower > best.lower:
+                best.lower, best.direction = slope.lower, slope.direction
+                best.label, best.target, best.within = label, target, cone.interior
+
+
+def _crude(problem: Problem) -> float:
+    """Bound every slope of the network without biases by its Lipschitz constants."""
+    network, norm = problem.network.without_biases(), problem.cost.norm
+    labels = list(problem.active_labels)
+    product = float(layer_product(network, norm)[labels].max())
+    try:
+        found = searched_constants(body_of(network, problem.support, norm), nodes=0)
+    except UnsupportedError:
+        return product
+    return min(product, found.bracket(problem.active_labels)[1])
+
+
+def _witness(problem: Problem, best: _Steepest) -> Bools | None:
+    """Return the pattern of a cell of the network itself that contains the ray, far out."""
+    network = problem.network
+    start = problem.points[problem.active[0]]
+    for exponent in range(0, 64, 4):
+        pattern = network.patterns((start + 2.0**exponent * best.within)[None, :])[0]
+        hidden, logits = network.affine_maps(pattern)
+        slope = (logits.matrix[best.target] - logits.matrix[best.label]) @ best.direction
+        growth = np.where(pattern, 1.0, -1.0) * (hidden.matrix @ best.direction)
+        sizes = 1.0 + np.abs(hidden.matrix).sum(axis=1)
+        if abs(slope - best.lower) <= SEEN * best.lower and np.all(
+            (growth >= -SEEN * sizes) | network.linear
+        ):
+            return np.asarray(pattern)
+    return None
+
+
+def slope_refuses(problem: Problem) -> str | None:
+    """Return why the slope proves nothing about a question, ``None`` if it does."""
     if problem.cost.order != 1:
-        raise UnsupportedError(
-            f"asymptotic-slope: proves a bound for order 1 only, found {problem.cost.order:g}"
-        )
+        return f"proves a bound for order 1 only, found {problem.cost.order:g}"
     if not isinstance(problem.loss, Margin | Hinge | CrossEntropy):
-        raise UnsupportedError(
-            f"asymptotic-slope: needs margin, hinge or cross-entropy, found {problem.loss.name}"
-        )
+        return f"needs margin, hinge or cross-entropy, found {problem.loss.name}"
     if is_bounded(frame_of(problem.support).matrix):
-        raise UnsupportedError("asymptotic-slope: says nothing on a bounded support (S = 0)")
-
-
-def recession_rows(support: Support) -> Floats:
-    """Return ``E`` with recession cone ``{u : E u <= 0}``, shape ``(m, n)``."""
-    return support.rows.matrix
+        return "says nothing on a bounded support (S = 0)"
+    return None
 
 
 def _cones(problem: Problem, limits: Limits | None) -> Iterator[tuple[Cell, Floats]]:
     """Yield the cells of the network without biases in the recession cone, with their rows."""
     network = problem.network.without_biases()
-    rows = recession_rows(problem.support)
+    rows = problem.support.rows.matrix
     for k, sign, slice_ in _slices(problem.support):
         try:
-            cells = enumerate_cells(network, slice_, limits=limits)
+            frame = frame_of(slice_)
         except ProblemError:  # the cone does not reach this side
             continue
         side = np.zeros((1, network.features))
         side[0, k] = -sign
-        for cell in cells:
-            yield cell, np.concatenate([cell.half_spaces.matrix, rows, side])
+        for block in cell_blocks(network, frame, limits=limits):
+            for cell in Listing(network, frame, block):
+                yield cell, np.concatenate([cell.half_spaces.matrix, rows, side])
 
 
 def _slices(support: Support) -> Iterator[tuple[int, float, Support]]:

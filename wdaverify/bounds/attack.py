@@ -1,7 +1,9 @@
 r"""Lower bounds: explicit feasible distributions found by Wasserstein distributional attacks.
 
-An attack only has to supply points. The merge over the envelopes of all points ever visited is
-the best distribution that they allow, and its risk, evaluated again in float64, is the bound.
+An attack only has to supply points; the methods are listed in :mod:`wdaverify.bounds.options` and
+their stages in :mod:`wdaverify.bounds.campaign`. The merge over the envelopes of all points ever
+visited is the best distribution that they allow, and its risk, evaluated again in float64, is the
+bound.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
 
-__all__ = ["LowerBound", "attack", "attack_points", "flip_distances"]
+__all__ = ["LowerBound", "attack", "attack_points", "flip_distances", "joined"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +203,18 @@ def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out
     distances = np.full(len(problem), np.inf)
     np.minimum.at(distances, atoms.owners[wrong], atoms.costs[wrong])
     return distances
+
+
+def joined(tables: Sequence[Atoms]) -> Atoms:
+    """Return one table with the points of several, all of the same problem.
+
+    The merge over it is at least as good as over each of them.
+    """
+    union = Atoms(tables[0].problem)
+    for table in tables:
+        union.add(table.points, table.owners, table.labels)
+    union.prune()
+    return union
 
 
 def _run(problem: Problem, radii: tuple[float, ...], options: AttackOptions) -> Atoms:

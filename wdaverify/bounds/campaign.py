@@ -1,14 +1,19 @@
 r"""An attack as stages that share one table of atoms.
 
-1. *Climb*: every sample, target class, reach and start.
-2. *Share*: points found for one sample serve others of its label.
-3. *Refine*: at the multiplier ``λ`` of each radius a sample wants the point that maximises
+1. *Flip*: the nearest misclassified points; for a loss that grows beyond the boundary also the
+   nearest points of other margins (order infinity needs neither).
+2. *Climb*: every sample, target class, reach and start; with a zero-one loss of finite order only
+   samples for which no flip is known. *Adapt* does the same by the published adaptive restarts.
+3. *Share*: points found for one sample serve others of its label.
+4. *Refine*: at the multiplier ``λ`` of each radius a sample wants the point that maximises
    :math:`\ell - \lambda s`; walkers with slightly smaller and larger reaches look for a better
    one, closer and closer (order infinity: from the worst point within the radius, in ever smaller
    steps, and from random ones). A zero-one loss needs none: its flips are shortened when harvested.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +24,8 @@ from wdaverify.bounds.bases import Bases, wanted
 from wdaverify.bounds.harvest import harvest_for
 from wdaverify.bounds.ladder import reaches_of
 from wdaverify.bounds.launcher import Launcher
-from wdaverify.bounds.options import AttackOptions, top_classes
+from wdaverify.bounds.options import AttackOptions, Stage, top_classes
+from wdaverify.bounds.scouts import Scouts
 from wdaverify.bounds.sharing import shared_points
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
@@ -34,6 +40,12 @@ PATIENCE, SETTLED = 8, 1e-9
 
 CROWDED = 8
 """Order infinity has one reach for each radius, and so many times more random starts there."""
+
+MARGINS = (-0.5, 0.0, 0.5, 1.0, 2.0)
+"""Margins aimed at, in multiples of the nominal margin's size."""
+
+ADAPTED = (1.0, 4.0)
+"""``κ`` of the adaptive restarts in the method that does everything."""
 
 SIDES, STARTS = 2, 3
 """Walkers around a point in a refinement: reaches on two sides, from three places each."""
@@ -57,11 +69,13 @@ class Campaign:
         self.radii = tuple(sorted({radius for radius in radii if radius > 0}))
         self.options, self.recipe = options, options.recipe
         self._finite = problem.cost.finite
-        self._rounds = 0 if isinstance(problem.loss, ZeroOne) else self.recipe.rounds
+        self._jumps = isinstance(problem.loss, ZeroOne)
+        self._rounds = 0 if self._jumps else self.recipe.rounds
         self._targets = top_classes(problem, options.top_k)
         self._reaches = reaches_of(problem, self.radii, self.recipe.kappas)
         self._harvest = harvest_for(Atoms(problem), self.radii)
         self._launcher = Launcher(problem, options, self._harvest, self._planned())
+        self._scouts = Scouts(self._launcher)
 
     @property
     def atoms(self) -> Atoms:
@@ -78,26 +92,60 @@ class Campaign:
         """
         if len(self._reaches) == 0:
             return
+        stages = self._stages()
         try:
-            self.climb()
-            if self.recipe.rounds:
-                self.share()
-                self.refine()
+            for stage in self.recipe.stages:
+                stages[stage]()
         finally:
             self._harvest.finish()
 
+    def _stages(self) -> dict[Stage, Callable[[], None]]:
+        return {
+            Stage.FLIP: self.flip,
+            Stage.CLIMB: self.climb,
+            Stage.ADAPT: self.adapt,
+            Stage.SHARE: self.share,
+            Stage.REFINE: self.refine,
+            Stage.PUBLISHED_WDA: partial(self._scouts.wda, self._reaches),
+            Stage.PUBLISHED_WDAPP: self._scouts.wdapp,
+        }
+
+    def flip(self) -> None:
+        """Look for the nearest points of the margins that matter."""
+        if self._jumps:
+            self._scouts.flips(self.problem.active)
+        elif self._finite:
+            for multiple in MARGINS:
+                self._scouts.margins(self.problem.active, multiple)
+        self._harvest.finish()
+
     def climb(self) -> None:
-        """Send walkers from every sample to every target and reach."""
-        active, shape = self.problem.active, self._shape()
+        """Send walkers from samples to every target and reach."""
+        samples = self._lost() if self._jumps and self._finite else self.problem.active
+        shape = (len(samples), *self._shape()[1:])
 
         def build(rows: Integers) -> Walkers:
             sample, target, rung, start = np.unravel_index(rows, shape)
-            owners, reaches = active[sample], self._reaches[rung]
+            owners, reaches = samples[sample], self._reaches[rung]
             moves = self._launcher.noise(len(rows)) * reaches[:, None]
             starts = self.problem.points[owners] + np.where((start > 0)[:, None], moves, 0.0)
             return self._launcher.walkers(owners, self._targets[owners, target], starts, reaches)
 
         self._launcher.launch(math.prod(shape), build, Pace(self.options.steps))
+
+    def adapt(self) -> None:
+        """Run the published adaptive restarts within each reach that is worth it."""
+        reaches = self._reaches
+        if self.recipe.kappas is None:
+            reaches = reaches_of(self.problem, self.radii, ADAPTED if self._finite else None)
+        self._scouts.adaptive(reaches)
+
+    def _lost(self) -> Integers:
+        """Active samples without a known misclassified point."""
+        wrong = np.zeros(len(self.problem), dtype=bool)
+        wrong[self.atoms.owners[self.atoms.losses == 1]] = True
+        active = self.problem.active
+        return np.asarray(active[~wrong[active]])
 
     def share(self) -> None:
         """Offer points to other samples of their label."""

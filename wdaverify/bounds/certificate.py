@@ -1,58 +1,39 @@
-r"""Certificates: upper bounds, each with what it proves, and the asymptotic slope from below.
+r"""Certificates: upper bounds by every method that proves something about the question.
 
-*cell-lipschitz* (the exact Lipschitz certificate of arXiv 2510.10000):
-:math:`L_y = \max\|a\|_*` over the pieces of label ``y`` on all cells. *layer-product* needs no
-cells and so does not share the enumerator with the exact value.
+The methods, what each proves and where, stand in :mod:`wdaverify.bounds.registry`. *layer-product*
+needs no cells and so does not share the enumerator with the exact value.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from wdaverify.arrays import Floats
-from wdaverify.bounds.lipschitz import layer_product, lipschitz_bound
+from wdaverify.bounds.cell_constants import cell_lipschitz
+from wdaverify.bounds.lipschitz import Certificate
+from wdaverify.bounds.registry import METHODS, Certified, Means
 from wdaverify.cells.complex import CellComplex
-from wdaverify.cells.frame import Frame
-from wdaverify.convex.highs import LinearProgram
-from wdaverify.loss import DLR, Margin
-from wdaverify.norms import GroundNorm
+from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.limits import Limits
+from wdaverify.network import ReLUNetwork
 from wdaverify.problem import Problem
-from wdaverify.tolerances import ROUNDING
 
-__all__ = ["CERTIFICATES", "Certificate", "UpperBound", "cell_lipschitz", "certificates", "certify"]
+__all__ = [
+    "CERTIFICATES",
+    "Certificate",
+    "UpperBound",
+    "cell_lipschitz",
+    "certificates",
+    "certify",
+    "constants_of",
+]
 
-CERTIFICATES = {
-    "cell-lipschitz": "largest dual norm of a gradient over all cells; shares the enumerator",
-    "layer-product": "product of the operator norms of the layers; needs no cells",
-}
-"""Methods and what they rest on."""
+CERTIFICATES = {name: method.proves for name, method in METHODS.items()}
+"""Methods and what they prove."""
 
+QUICK = 400
+"""Partial patterns that a search may look at unasked."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Certificate:
-    """Lipschitz constants of the margin and the upper bounds that follow.
-
-    Attributes
-    ----------
-    constants
-        One per label, ``(K,)``; labels without samples included.
-    """
-
-    problem: Problem
-    method: str
-    constants: Floats
-
-    @property
-    def constant(self) -> float:
-        """Largest constant among the labels that mass can have."""
-        if self.problem.cost.label_cost is not None:
-            return float(self.constants.max())
-        return float(self.constants[list(self.problem.active_labels)].max())
-
-    def bound(self, radius: float) -> float:
-        """Upper bound on the worst-case value at a radius."""
-        return lipschitz_bound(self.problem, self.constants, radius)
+WORK = 2e7
+"""Products in one pass of a network's Jacobian beyond which nothing is searched unasked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,90 +46,77 @@ class UpperBound:
     by_method: dict[str, float]
 
 
-def certify(problem: Problem, *, radius: float, cells: CellComplex | None = None) -> UpperBound:
+def certify(
+    problem: Problem,
+    *,
+    radius: float,
+    cells: CellComplex | None = None,
+    method: str = "all",
+    limits: Limits | None = None,
+) -> UpperBound:
     """Return the best certified upper bound at a radius.
 
     Parameters
     ----------
     cells
-        With the activation cells the cell Lipschitz constant is available too.
+        With the activation cells the constants that rest on them are exact; else they are searched.
+    method
+        One method by name, or ``"all"``: every standard one that proves something.
+    limits
+        Where they are reached, bounds are looser but valid.
+
+    Raises
+    ------
+    UnsupportedError
+        The method, or every method, proves nothing about the question; says why.
+    ProblemError
+        No such method.
     """
-    values = {c.method: c.bound(radius) for c in certificates(problem, cells=cells)}
-    best = min(values, key=lambda method: values[method])
+    found: Sequence[Certified]
+    if method == "all":
+        found = certificates(problem, cells=cells, limits=limits)
+    elif method in METHODS:
+        METHODS[method].check(problem)
+        found = [METHODS[method].make(problem, Means(cells, limits or Limits()))]
+    else:
+        raise ProblemError(f"method: expected {', '.join(METHODS)} or all, found {method!r}")
+    if not found:
+        reasons = "; ".join(f"{name}: {m.refuses(problem)}" for name, m in METHODS.items())
+        raise UnsupportedError(f"no certificate proves anything here ({reasons})")
+    values = {c.method: c.bound(radius) for c in found}
+    best = min(values, key=lambda name: values[name])
     return UpperBound(radius, values[best], best, values)
 
 
-def certificates(problem: Problem, *, cells: CellComplex | None = None) -> Sequence[Certificate]:
-    """Return every certificate that applies, the one without cells last.
+def certificates(
+    problem: Problem, *, cells: CellComplex | None = None, limits: Limits | None = None
+) -> Sequence[Certified]:
+    """Return every standard certificate that proves something about the question.
 
-    For DLR no Lipschitz bound holds; its trivial bound (1 or infinity) is what they return.
+    Where no cells are given, those that rest on them are searched for a short while, unless the
+    network is too large even for that.
     """
-    norm = problem.cost.norm
-    found = []
-    if cells is not None and not isinstance(problem.loss, DLR):
-        found.append(Certificate(problem, "cell-lipschitz", cell_lipschitz(cells, norm)))
-    found.append(Certificate(problem, "layer-product", layer_product(problem.network, norm)))
+    means = Means(cells, limits or Limits(), QUICK)
+    searchable = cells is not None or _work(problem.network) <= WORK
+    found: list[Certified] = []
+    for method in METHODS.values():
+        if not method.standard or method.refuses(problem) is not None:
+            continue
+        if method.searches and not searchable:
+            continue
+        try:
+            found.append(method.make(problem, means))
+        except UnsupportedError:
+            continue
     return found
 
 
-def cell_lipschitz(cells: CellComplex, norm: GroundNorm) -> Floats:
-    """Return the exact Lipschitz constant of each label's margin over the support, ``(K,)``."""
-    network = cells.network
-    constants = np.zeros(network.classes)
-    # every product of weights carries a relative rounding error of at most steps · u
-    size = np.eye(network.features)
-    for W, s in zip(network.weights, (*network.slopes, np.ones(network.classes)), strict=True):
-        size = np.maximum(1.0, np.abs(s))[:, None] * (np.abs(W) @ size)
-    steps = 2 * sum(W.shape[1] + 3 for W in network.weights)
-    J = cells.logit_maps.matrix
-    for label in range(network.classes):
-        coefficients = Margin().pieces(network.classes, label).matrix
-        gradients = np.einsum("pk,dkn->dpn", coefficients, J).reshape(-1, network.features)
-        constants[label] = hull_dual_length(cells.frame, norm, gradients).max()
-        sizes = np.abs(coefficients) @ size
-        constants[label] += steps * ROUNDING * float(norm.dual_length(sizes).max())
-    return constants
+def constants_of(found: Sequence[Certified]) -> dict[str, float]:
+    """Return the Lipschitz constants by method, of the certificates that rest on one."""
+    return {c.method: c.constant for c in found if isinstance(c, Certificate)}
 
 
-def hull_dual_length(frame: Frame, norm: GroundNorm, gradients: Floats) -> Floats:
-    r"""Dual norm relative to the affine hull of the support, :math:`\min_{w\perp V}\|a+w\|_*`.
-
-    Parameters
-    ----------
-    gradients
-        Shape ``(M, n)``.
-
-    Returns
-    -------
-    ndarray
-        Shape ``(M,)``.
-    """
-    basis = frame.basis.astype(np.float64)
-    d = basis.shape[1]
-    if np.array_equal(np.abs(basis).sum(axis=0), np.ones(d)) and np.isin(basis, (0.0, 1.0)).all():
-        return norm.dual_length(gradients @ basis)
-    if norm.name == "l2":
-        orthonormal, _ = np.linalg.qr(basis)
-        return norm.dual_length(gradients @ orthonormal)
-    return np.array([_hull_program(basis, norm, g) for g in gradients])
-
-
-def _hull_program(basis: Floats, norm: GroundNorm, gradient: Floats) -> float:
-    """Solve ``max a · B u`` subject to ``‖B u‖ <= 1``."""
-    n, d = basis.shape
-    extra = n if norm.name == "l1" else 1
-    free = np.full(d, np.inf)
-    program = LinearProgram(
-        np.append(-free, np.zeros(extra)), np.append(free, np.full(extra, np.inf))
-    )
-    shift = np.eye(n) if norm.name == "l1" else np.ones((n, 1))
-    program.add_rows(np.block([[basis, -shift], [-basis, -shift]]), np.zeros(2 * n))
-    program.add_rows(np.append(np.zeros(d), np.ones(extra))[None, :], np.ones(1))
-    answer = program.maximize(np.append(gradient @ basis, np.zeros(extra)))
-    # dual bound: a + w with w orthogonal to the hull, by the multipliers of both sides
-    difference = np.maximum(answer.multipliers[:n], 0) - np.maximum(
-        answer.multipliers[n : 2 * n], 0
-    )
-    residual = basis.T @ (gradient - difference)
-    correction = np.linalg.lstsq(basis.T, residual, rcond=None)[0]
-    return float(norm.dual_length(difference + correction))
+def _work(network: ReLUNetwork) -> float:
+    """Products in one pass of the Jacobian, for all pairs of classes."""
+    passes = sum(float(W.size) for W in network.weights) * network.features
+    return passes * network.classes**2

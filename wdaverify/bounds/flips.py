@@ -15,13 +15,22 @@ from wdaverify.bounds.torch_network import TorchNetwork, margins
 from wdaverify.evaluation import margins_with_error
 from wdaverify.problem import Problem
 
-__all__ = ["COARSE", "approach", "certainly_wrong", "shorten"]
+__all__ = ["COARSE", "approach", "assure", "certainly_wrong", "shorten", "snug"]
 
 HALVINGS = 128
 """More than enough to reach the resolution of float64, also from far away."""
 
 COARSE = 2.0**-16
 """Precision of points that are moved on anyway."""
+
+PUSHES = tuple(2.0**-k for k in range(48, 7, -2))
+"""By how much, relatively, a way is lengthened until its end is certainly misclassified."""
+
+BACK = tuple(2.0**-k for k in range(44, 0, -6))
+"""By how much, relatively, a way is shortened until its end is not."""
+
+SECANTS = 8
+"""Evaluations that then find the end between the two."""
 
 FRACTIONS = (1.0, 0.5, 0.25, 0.125, 0.03125)
 """How far along the boundary a shortened point may go."""
@@ -32,6 +41,62 @@ def certainly_wrong(problem: Problem, points: Floats, owners: Integers) -> Bools
     values, errors = margins_with_error(problem.network, points, problem.labels[owners])
     wrong: Bools = values > errors
     return wrong
+
+
+def assure(problem: Problem, points: Floats, owners: Integers) -> Floats:
+    """Lengthen the ways to points ``(M, n)``, in the bounds, until they are certainly wrong.
+
+    Where a hundredth of the way is not enough the point stays doubtful.
+    """
+    starts, result = problem.points[owners], points
+    left = np.flatnonzero(~certainly_wrong(problem, points, owners))
+    for push in PUSHES:
+        if len(left) == 0:
+            break
+        moves = (1.0 + push) * (points[left] - starts[left])
+        longer = np.clip(starts[left] + moves, *problem.support.bounds)
+        result = result.copy() if result is points else result
+        result[left] = longer
+        left = left[~certainly_wrong(problem, longer, owners[left])]
+    return result
+
+
+def snug(problem: Problem, points: Floats, owners: Integers) -> Floats:
+    """Move certainly misclassified points that are nearly on the boundary back until just past it.
+
+    The boundary is bracketed in growing steps, then found by secants of the margin less its
+    rounding error. Where nothing is gained the point stays.
+    """
+    starts = problem.points[owners]
+    moves = points - starts
+
+    def excess(scale: Floats) -> Floats:
+        where = starts + scale[:, None] * moves
+        values, errors = margins_with_error(problem.network, where, problem.labels[owners])
+        return values - errors
+
+    high, low = np.ones(len(points)), np.full(len(points), np.nan)
+    above, below = excess(high), np.full(len(points), np.nan)
+    for step in BACK:
+        trial = np.full(len(points), 1.0 - step)
+        value = excess(trial)
+        opened = np.isnan(low)
+        first, still = opened & (value <= 0), opened & (value > 0)
+        low, below = np.where(first, trial, low), np.where(first, value, below)
+        high, above = np.where(still, trial, high), np.where(still, value, above)
+        if not still.any():
+            break
+    low, below = np.where(np.isnan(low), 0.0, low), np.where(np.isnan(below), -above, below)
+    for k in range(SECANTS):
+        rise = np.where(above > below, above - below, 1.0)
+        share = np.clip(-below / rise, 0.0, 1.0) if k % 2 == 0 else np.full(len(low), 0.5)
+        trial = low + (share + 2.0**-8 * (1.0 - share)) * (high - low)
+        value = excess(trial)
+        wrong = value > 0
+        high, above = np.where(wrong, trial, high), np.where(wrong, value, above)
+        low, below = np.where(wrong, low, trial), np.where(wrong, below, value)
+    nearer = starts + high[:, None] * moves
+    return np.where((high < 1.0)[:, None], nearer, points)
 
 
 def approach(

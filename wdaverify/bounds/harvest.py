@@ -18,7 +18,7 @@ from wdaverify.arrays import Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.ascent import Trace, Walkers
 from wdaverify.bounds.bases import leaders, wanted
-from wdaverify.bounds.flips import COARSE, approach, certainly_wrong, shorten
+from wdaverify.bounds.flips import COARSE, approach, assure, certainly_wrong, shorten, snug
 from wdaverify.bounds.region import region_of
 from wdaverify.bounds.selection import frontier
 from wdaverify.bounds.steps import steps_of
@@ -64,6 +64,10 @@ class Harvest(ABC):
     @abstractmethod
     def offer(self, points: Floats, owners: Integers) -> None:
         """Offer points ``(M, n)`` to their owners ``(M,)``."""
+
+    def settle(self, points: Floats, owners: Integers) -> None:
+        """Offer points that are as near as their search could bring them."""
+        self.offer(points, owners)
 
     @abstractmethod
     def finish(self) -> None:
@@ -161,6 +165,17 @@ class FlipHarvest(Harvest):
         lengths = problem.cost.norm.length(points - problem.points[owners])
         kept = _nearest(owners, lengths, FLIPS // 2)
         self._flips, self._owners = points[kept], owners[kept]
+
+    def settle(self, points: Floats, owners: Integers) -> None:
+        """Keep the nearest point of each sample, just past the boundary."""
+        problem = self.problem
+        lengths = problem.cost.norm.length(points - problem.points[owners])
+        kept = _nearest(owners, lengths, 1)
+        points = assure(problem, self.inside(points[kept], owners[kept]), owners[kept])
+        self.atoms.add(points, owners[kept])
+        wrong = certainly_wrong(problem, points, owners[kept])
+        near = snug(problem, points[wrong], owners[kept][wrong])
+        self.atoms.add(self.inside(near, owners[kept][wrong]), owners[kept][wrong])
 
     def finish(self) -> None:
         """Shorten the nearest flips of each sample and offer them."""

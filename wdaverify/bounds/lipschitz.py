@@ -11,19 +11,54 @@ knows cells or solvers. Where labels move, all of them count, and the multiplier
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from wdaverify.arrays import Floats
+from wdaverify.bounds.constants import Constants
 from wdaverify.envelope import Envelope, majorant
+from wdaverify.errors import UnsupportedError
 from wdaverify.evaluation import certain_losses, margins_with_error
 from wdaverify.layers import layer_product
-from wdaverify.loss import DLR, TruncatedDLR, ZeroOne
+from wdaverify.loss import DLR, ZeroOne
 from wdaverify.merging import merge
 from wdaverify.problem import Problem
 from wdaverify.tolerances import ROUNDING
 
-__all__ = ["layer_product", "lipschitz_bound"]
+__all__ = ["NO_CONSTANT", "Certificate", "layer_product", "lipschitz_bound"]
+
+NO_CONSTANT = (
+    "the ratio of DLR has no Lipschitz constant: near a tie of three logits it changes "
+    "arbitrarily fast"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """Lipschitz constants of the margin and the upper bounds that follow.
+
+    Attributes
+    ----------
+    constants
+        One per label, ``(K,)``; labels without samples included.
+    bracket
+        The same for every pair of classes, and from below, where the method knows.
+    """
+
+    problem: Problem
+    method: str
+    constants: Floats
+    bracket: Constants | None = None
+
+    @property
+    def constant(self) -> float:
+        """Largest constant among the labels that mass can have."""
+        return float(self.constants[list(self.problem.possible_labels)].max())
+
+    def bound(self, radius: float) -> float:
+        """Upper bound on the worst-case value at a radius."""
+        return lipschitz_bound(self.problem, self.constants, radius)
 
 
 def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float:
@@ -32,11 +67,16 @@ def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float
     Parameters
     ----------
     constants
-        Constant of the margin for each label, ``(K,)``; it also serves hinge and cross-entropy.
+        Constant of the margin for each label, ``(K,)``; it also serves hinge, zero-one and (not
+        the margin constant, which counts the top wrong class only) cross-entropy.
+
+    Raises
+    ------
+    UnsupportedError
+        DLR has no Lipschitz constant.
     """
     if isinstance(problem.loss, DLR):
-        bounded = isinstance(problem.loss, TruncatedDLR) or problem.network.classes == 3
-        return 1.0 if bounded else math.inf
+        raise UnsupportedError(f"Lipschitz bound: {NO_CONSTANT}")
     if isinstance(problem.loss, ZeroOne):
         return _flip_bound(problem, constants, radius)
     if problem.cost.label_cost is not None:

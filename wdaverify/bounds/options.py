@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,16 @@ from wdaverify.limits import Limits
 from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
 from wdaverify.problem import Problem
 
-__all__ = ["METHODS", "AttackOptions", "Method", "Progress", "method_named", "top_classes"]
+__all__ = [
+    "METHODS",
+    "AttackOptions",
+    "Method",
+    "Progress",
+    "Stage",
+    "method_named",
+    "parts_of",
+    "top_classes",
+]
 
 Progress = Callable[[int, int], None]
 """Told how many of how many walkers are done."""
@@ -34,26 +44,65 @@ def top_classes(problem: Problem, top_k: int) -> Integers:
     return classes
 
 
+class Stage(Enum):
+    """One part of an attack; what each does stands in :mod:`wdaverify.bounds.campaign`."""
+
+    FLIP = "minimum distance"
+    CLIMB = "climb"
+    ADAPT = "adaptive restarts"
+    SHARE = "share"
+    REFINE = "refine"
+    PUBLISHED_WDA = "WDA as published"
+    PUBLISHED_WDAPP = "WDA++ as published"
+
+
+BY_REACH: Final = (Stage.CLIMB, Stage.ADAPT, Stage.PUBLISHED_WDA)
+"""Stages that search within given distances, so that ``κ`` means something to them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A recipe.
 
     Parameters
     ----------
+    stages
+        What is done, in this order.
     kappas
         Ladder of ``κ``; ``None``: distances over the whole support.
     rounds
         How often at most the reaches around the best atoms are refined.
     """
 
+    stages: tuple[Stage, ...]
     kappas: tuple[float, ...] | None = None
     rounds: int = 20
 
+    def at(self, kappas: tuple[float, ...]) -> "Method":
+        """Return the part of the recipe that searches within the distances of some ``κ``.
+
+        Raises
+        ------
+        ProblemError
+            No part does.
+        """
+        stages = tuple(stage for stage in self.stages if stage in BY_REACH)
+        if not stages:
+            raise ProblemError("kappa: the method wda++ has none, it looks at any distance")
+        return Method(stages, kappas, rounds=0)
+
 
 METHODS: Final[dict[str, Method]] = {
-    "wda": Method(),
-    "point-wise": Method(kappas=(1.0,)),
+    "wda": Method((Stage.FLIP, Stage.CLIMB, Stage.SHARE, Stage.REFINE)),
+    "wda++": Method((Stage.FLIP, Stage.SHARE)),
+    "a3-wda": Method((Stage.ADAPT, Stage.SHARE, Stage.REFINE), kappas=(1.0, 4.0)),
+    "point-wise": Method((Stage.CLIMB,), kappas=(1.0,)),
+    "all": Method((Stage.FLIP, Stage.CLIMB, Stage.ADAPT, Stage.SHARE, Stage.REFINE)),
+    "reference-wda": Method((Stage.PUBLISHED_WDA,), kappas=(1.0,)),
+    "reference-wda++": Method((Stage.PUBLISHED_WDAPP,), kappas=(1.0,)),
+    "reference-a3-wda": Method((Stage.ADAPT,), kappas=(1.0,)),
 }
+"""Published attacks as they are, and what became of them here."""
 
 
 def method_named(name: str) -> Method:
@@ -67,6 +116,23 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise ProblemError(f"method: expected one of {', '.join(METHODS)}, found {name!r}")
     return METHODS[name]
+
+
+PARTS: Final = ("wda", "wda++", "a3-wda", "point-wise")
+"""What ``all`` consists of, where each is asked for its own bound."""
+
+
+def parts_of(method: str, *, by_reach: bool) -> tuple[str, ...]:
+    """Return the methods that a method consists of.
+
+    Parameters
+    ----------
+    by_reach
+        Leave out those of ``all`` that do not search within given distances.
+    """
+    if method != "all":
+        return (method,)
+    return tuple(p for p in PARTS if not by_reach or set(METHODS[p].stages) & set(BY_REACH))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +190,4 @@ class AttackOptions:
     def recipe(self) -> Method:
         """The method, restricted to the ``κ`` that were asked for."""
         method = method_named(self.method)
-        kappas = method.kappas if self.kappas is None else tuple(self.kappas)
-        if kappas is None:
-            return method
-        return Method(kappas, rounds=0)
+        return method if self.kappas is None else method.at(tuple(self.kappas))

@@ -4,13 +4,13 @@ r"""Where one sample's mass may go: the ball of its reach intersected with the s
 """
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from wdaverify.bounds.steps import BallSteps
-from wdaverify.bounds.torch_network import TorchNetwork
+from wdaverify.bounds.torch_network import TorchModel
 from wdaverify.support import Box, Support
 from wdaverify.tolerances import ROUNDING
 
@@ -32,12 +32,19 @@ class Region(ABC):
         Verbs of the ground norm.
     """
 
+    rectangular: ClassVar[bool]
+    """Whether :meth:`rooms` says all about the support."""
+
     def __init__(self, steps: BallSteps) -> None:
         self.steps = steps
 
     @abstractmethod
     def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
         """Bring points ``(W, n)`` within their reach ``(W,)`` of their origin and the support."""
+
+    @abstractmethod
+    def inside(self, points: Tensor, origins: Tensor) -> Tensor:
+        """Bring points ``(W, n)`` into the support, towards their origins where it matters."""
 
     @abstractmethod
     def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:
@@ -57,6 +64,8 @@ class Region(ABC):
 class BoxRegion(Region):
     """``lower ≤ x ≤ upper``: as every norm is absolute, clamping never lengthens a move."""
 
+    rectangular = True
+
     def __init__(self, steps: BallSteps, lower: Tensor, upper: Tensor) -> None:
         super().__init__(steps)
         self._lower, self._upper = lower, upper
@@ -64,6 +73,9 @@ class BoxRegion(Region):
     def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
         near = origins + self.steps.project(points - origins, reaches)
         return near.clamp(self._lower, self._upper)
+
+    def inside(self, points: Tensor, origins: Tensor) -> Tensor:  # noqa: ARG002
+        return points.clamp(self._lower, self._upper)
 
     def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:
         return torch.where(gradients > 0, self._upper - origins, origins - self._lower)
@@ -77,10 +89,19 @@ class BoxRegion(Region):
 
 @final
 class PolytopeRegion(Region):
-    """``A x ≤ b``: projections onto violated half-spaces, then back towards the origin."""
+    """``A x ≤ b``: projections onto violated half-spaces, then back towards the origin.
 
-    def __init__(self, steps: BallSteps, matrix: Tensor, bound: Tensor) -> None:
+    Rows with one coefficient are bounds, which moves respect from the start.
+    """
+
+    rectangular = False
+
+    def __init__(
+        self, steps: BallSteps, rows: tuple[Tensor, Tensor], bounds: tuple[Tensor, Tensor]
+    ) -> None:
         super().__init__(steps)
+        matrix, bound = rows
+        self._lower, self._upper = bounds
         lengths = torch.linalg.vector_norm(matrix, dim=1)
         keep = lengths > 0
         self._matrix = matrix[keep]
@@ -89,19 +110,29 @@ class PolytopeRegion(Region):
         self._height = self._bound / lengths[keep]
 
     def project(self, points: Tensor, origins: Tensor, reaches: Tensor) -> Tensor:
-        x = origins + self.steps.project(points - origins, reaches)
-        for _ in range(SWEEPS if len(self._bound) else 0):
-            worst = (x @ self._unit.T - self._height).max(dim=1)
-            if not bool((worst.values > 0).any()):
-                break
-            x = x - worst.values.clamp(min=0.0)[:, None] * self._unit[worst.indices]
+        x = self._nearby(origins + self.steps.project(points - origins, reaches))
         moves = x - origins
         length = self.steps.length(moves)
         within = torch.where(length > reaches, reaches / length, 1.0)
         return origins + torch.minimum(within, self._visible(moves, origins))[:, None] * moves
 
-    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:  # noqa: ARG002
-        return torch.full_like(gradients, torch.inf)
+    def inside(self, points: Tensor, origins: Tensor) -> Tensor:
+        moves = self._nearby(points) - origins
+        return origins + self._visible(moves, origins)[:, None] * moves
+
+    def _nearby(self, points: Tensor) -> Tensor:
+        """Project onto the half-space that is violated most, again and again."""
+        x = points
+        for _ in range(SWEEPS if len(self._bound) else 0):
+            worst = (x @ self._unit.T - self._height).max(dim=1)
+            if not bool((worst.values > 0).any()):
+                break
+            x = x - worst.values.clamp(min=0.0)[:, None] * self._unit[worst.indices]
+        return x
+
+    def rooms(self, gradients: Tensor, origins: Tensor) -> Tensor:
+        room = torch.where(gradients > 0, self._upper - origins, origins - self._lower)
+        return room.clamp(min=0.0)
 
     def free(self, gradients: Tensor, points: Tensor) -> Tensor:
         if not len(self._bound):
@@ -130,8 +161,10 @@ class PolytopeRegion(Region):
         return steps * (points.abs() @ self._matrix.abs().T + self._bound.abs())
 
 
-def region_of(support: Support, steps: BallSteps, network: TorchNetwork) -> Region:
+def region_of(support: Support, steps: BallSteps, network: TorchModel) -> Region:
     """Return the region of a bound support, on the device and in the precision of a network."""
     if isinstance(support, Box):
         return BoxRegion(steps, network.tensor(support.lower), network.tensor(support.upper))
-    return PolytopeRegion(steps, *(network.tensor(v) for v in support.rows))
+    matrix, bound = (network.tensor(v) for v in support.rows)
+    lower, upper = (network.tensor(v) for v in support.bounds)
+    return PolytopeRegion(steps, (matrix, bound), (lower, upper))

@@ -12,7 +12,7 @@ affine, ``fill`` is the whole attack and ``meet`` the nearest point of the decis
 """
 
 from abc import ABC, abstractmethod
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor
@@ -25,9 +25,15 @@ __all__ = ["BallSteps", "steps_of"]
 class BallSteps(ABC):
     """What an attack asks of a norm, stateless."""
 
+    name: ClassVar[str]
+
     @abstractmethod
     def length(self, displacements: Tensor) -> Tensor:
         """Norm of each row: ``(..., n) -> (...)``."""
+
+    @abstractmethod
+    def dual_length(self, gradients: Tensor) -> Tensor:
+        """Dual norm of each row: ``(..., n) -> (...)``."""
 
     @abstractmethod
     def steepest(self, gradients: Tensor) -> Tensor:
@@ -84,8 +90,13 @@ class BallSteps(ABC):
 class LInfSteps(BallSteps):
     """Every coordinate moves on its own."""
 
+    name = "linf"
+
     def length(self, displacements: Tensor) -> Tensor:
         return displacements.abs().amax(dim=-1)
+
+    def dual_length(self, gradients: Tensor) -> Tensor:
+        return gradients.abs().sum(dim=-1)
 
     def steepest(self, gradients: Tensor) -> Tensor:
         return gradients.sign()
@@ -104,16 +115,23 @@ class LInfSteps(BallSteps):
     def meet(self, gradients: Tensor, rooms: Tensor, rises: Tensor) -> Tensor:
         size = gradients.abs()
         level = _level(size, torch.ones_like(size), rooms, rises)
-        return gradients.sign() * torch.minimum(rooms, level[:, None])
+        return torch.where(
+            gradients == 0, 0.0, gradients.sign() * torch.minimum(rooms, level[:, None])
+        )
 
 
 @final
 class L2Steps(BallSteps):
     """The Euclidean ball."""
 
+    name = "l2"
+
     def length(self, displacements: Tensor) -> Tensor:
         length: Tensor = torch.linalg.vector_norm(displacements, dim=-1)
         return length
+
+    def dual_length(self, gradients: Tensor) -> Tensor:
+        return self.length(gradients)
 
     def steepest(self, gradients: Tensor) -> Tensor:
         top = gradients.abs().amax(dim=-1, keepdim=True)
@@ -143,8 +161,13 @@ class L2Steps(BallSteps):
 class L1Steps(BallSteps):
     """The cross-polytope: a steepest step moves one coordinate."""
 
+    name = "l1"
+
     def length(self, displacements: Tensor) -> Tensor:
         return displacements.abs().sum(dim=-1)
+
+    def dual_length(self, gradients: Tensor) -> Tensor:
+        return gradients.abs().amax(dim=-1)
 
     def steepest(self, gradients: Tensor) -> Tensor:
         place = gradients.abs().argmax(dim=-1, keepdim=True)

@@ -7,8 +7,9 @@ Nothing computed here is reported: points that are found with these functions ar
 in numpy float64.
 """
 
-from collections.abc import Callable
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Final, final
 
 import torch
 from torch import Tensor
@@ -17,7 +18,15 @@ from wdaverify.arrays import Floats
 from wdaverify.errors import ProblemError
 from wdaverify.network import ReLUNetwork
 
-__all__ = ["DTYPES", "TorchNetwork", "device_named", "dtype_named", "losses"]
+__all__ = [
+    "DTYPES",
+    "TorchModel",
+    "TorchNetwork",
+    "device_named",
+    "dtype_named",
+    "losses",
+    "margins",
+]
 
 DTYPES: Final[dict[str, torch.dtype]] = {"float64": torch.float64, "float32": torch.float32}
 
@@ -58,7 +67,54 @@ def dtype_named(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-class TorchNetwork:
+class TorchModel(ABC):
+    """What an attack asks of a classifier: logits of flat points, and gradients.
+
+    Parameters
+    ----------
+    device, dtype
+        Where and in which precision it is evaluated.
+    """
+
+    def __init__(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype
+
+    @abstractmethod
+    def logits(self, points: Tensor) -> Tensor:
+        """Evaluate the classifier: ``(W, n) -> (W, K)``."""
+
+    def tensor(self, array: Floats) -> Tensor:
+        """Copy an array to the device and precision of the model."""
+        return torch.tensor(array, device=self.device, dtype=self.dtype)
+
+    def gradient(
+        self, points: Tensor, objective: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits ``(W, K)`` and the gradient ``(W, n)`` of an objective of the logits."""
+        logits, slopes = self.gradients(points, [objective])
+        return logits, slopes[0]
+
+    def gradients(
+        self, points: Tensor, objectives: Sequence[Callable[[Tensor], Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits ``(W, K)`` and the gradient of each objective ``(C, W, n)``.
+
+        One forward pass, and one backward pass for each objective.
+        """
+        with torch.enable_grad():
+            x = points.detach().requires_grad_()
+            z = self.logits(x)
+            last = len(objectives) - 1
+            slopes = [
+                torch.autograd.grad(objective(z).sum(), x, retain_graph=k < last)[0]
+                for k, objective in enumerate(objectives)
+            ]
+        return z.detach(), torch.stack(slopes).nan_to_num(0.0, 0.0, 0.0)
+
+
+@final
+class TorchNetwork(TorchModel):
     """A :class:`~wdaverify.network.ReLUNetwork` whose logits torch can differentiate.
 
     Parameters
@@ -76,18 +132,10 @@ class TorchNetwork:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        def tensor(array: Floats) -> Tensor:
-            return torch.tensor(array, device=device, dtype=dtype)
-
-        self.device = torch.device(device)
-        self.dtype = dtype
-        self._weights = [tensor(W) for W in network.weights]
-        self._biases = [tensor(b) for b in network.biases]
-        self._slopes = [tensor(s) if s.any() else None for s in network.slopes]
-
-    def tensor(self, array: Floats) -> Tensor:
-        """Copy an array to the device and precision of the network."""
-        return torch.tensor(array, device=self.device, dtype=self.dtype)
+        super().__init__(device, dtype)
+        self._weights = [self.tensor(W) for W in network.weights]
+        self._biases = [self.tensor(b) for b in network.biases]
+        self._slopes = [self.tensor(s) if s.any() else None for s in network.slopes]
 
     def logits(self, points: Tensor) -> Tensor:
         """Evaluate the network: ``(W, n) -> (W, K)``."""
@@ -99,16 +147,6 @@ class TorchNetwork:
             slope = self._slopes[k]
             h = z.clamp(min=0) if slope is None else z.clamp(min=0) + slope * z.clamp(max=0)
         return z
-
-    def gradient(
-        self, points: Tensor, objective: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits ``(W, K)`` and the gradient ``(W, n)`` of an objective of the logits."""
-        with torch.enable_grad():
-            x = points.detach().requires_grad_()
-            z = self.logits(x)
-            (slope,) = torch.autograd.grad(objective(z).sum(), x)
-        return z.detach(), slope.nan_to_num(0.0, 0.0, 0.0)
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

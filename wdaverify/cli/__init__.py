@@ -8,8 +8,9 @@ import sys
 import click
 
 from wdaverify import __version__
-from wdaverify.cli.bounds import attack, certify
+from wdaverify.cli.bounds import attack
 from wdaverify.cli.cells import cells
+from wdaverify.cli.certify import certify
 from wdaverify.cli.exact import curve, distances, exact, worst_case
 from wdaverify.cli.session import CheckFailedError
 from wdaverify.cli.verify import verify

@@ -1,25 +1,27 @@
-"""Commands of the two outer layers: ``attack`` and ``certify``."""
+"""``wdaverify attack``: lower bounds."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from wdaverify.bounds.asymptotic import asymptotic_slope
-from wdaverify.bounds.certificate import CERTIFICATES, certificates
-from wdaverify.cells.complex import enumerate_cells
+from wdaverify.arrays import Floats
 from wdaverify.cli import options
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import figure, plain_table
-from wdaverify.errors import LimitReached, ProblemError, UnsupportedError
+from wdaverify.errors import ProblemError
 
-__all__ = ["attack", "certify"]
+__all__ = ["attack"]
 
 
 @click.command(epilog="Example: wdaverify attack problems/moons --radius 0.05 --seed 1")
 @options.problem
 @options.question
-@click.option("--method", default="wda", show_default=True, help="wda, point-wise or all.")
+@click.option(
+    "--method", default="wda", show_default=True,
+    help="wda, wda++, a3-wda, point-wise, all of them, or reference-wda, reference-wda++, "
+    "reference-a3-wda: as published.",
+)  # fmt: skip
 @click.option(
     "--kappa",
     type=click.FloatRange(min=1),
@@ -37,95 +39,69 @@ __all__ = ["attack", "certify"]
 @options.output
 def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
     """Print lower bounds: the best distributions that a gradient attack finds."""
-    from wdaverify.bounds.attack import attack_points, flip_distances  # noqa: PLC0415 (torch)
-    from wdaverify.bounds.options import METHODS  # noqa: PLC0415
+    from wdaverify.bounds.attack import attack_points, flip_distances, joined  # noqa: PLC0415
+    from wdaverify.bounds.options import METHODS, parts_of  # noqa: PLC0415 (torch)
 
-    if method not in (*METHODS, "all"):
-        raise ProblemError(f"--method: expected {', '.join(METHODS)} or all, found {method!r}")
+    if method not in METHODS:
+        raise ProblemError(f"--method: expected {', '.join(METHODS)}, found {method!r}")
     session = Session("attack", problem, given)
+    radii, kappa = session.stored.radii, given["kappa"]
     sampling = {name: given[name] for name in ("seed", "device", "steps", "top_k")}
-    methods = list(METHODS) if method == "all" else [method]
-    rows: list[dict[str, Any]] = []
     with session.progress() as progress:
-        for name in methods:
-            atoms = attack_points(
+        tables = {
+            name: attack_points(
                 session.problem,
-                session.stored.radii,
+                radii,
                 method=name,
-                kappas=None if given["kappa"] is None else (given["kappa"],),
+                kappas=None if kappa is None else (kappa,),
                 limits=session.limits,
                 progress=lambda done, total: progress("attack", done / max(total, 1)),
                 **sampling,
             )
-            rows += [
-                {"radius": r, "method": name, "value": atoms.distribution(r).risk(session.problem)}
-                for r in session.stored.radii
-            ]
+            for name in parts_of(method, by_reach=kappa is not None)
+        }
+        if method == "all":
+            tables["all"] = joined(list(tables.values()))
         flips = flip_distances(session.problem, limits=session.limits, **sampling)
         stopped = session.limits.reached("attacking")
+    rows: list[dict[str, Any]] = [
+        {"radius": r, "method": name, "value": atoms.distribution(r).risk(session.problem)}
+        for name, atoms in tables.items()
+        for r in radii
+    ]
     shown = [[f"{row['radius']:g}", row["method"], figure(row["value"])] for row in rows]
     title = f"{session.problem.name}: lower bounds by attack"
     session.print(plain_table(title, ["radius ε", "method", "lower bound"], shown))
-    distances = [float(d) if d < float("inf") else None for d in flips]
     session.write(
         {
             "nominal": session.problem.nominal,
             "seed": given["seed"],
             "rows": rows,
-            "distances": distances,
+            "distances": [float(d) if d < float("inf") else None for d in flips],
+            "accuracy": _accuracy(session, flips, kappa),
         }
     )
     session.finish(stopped)
 
 
-@click.command(epilog="Example: wdaverify certify problems/iris --method layer-product")
-@options.problem
-@options.question
-@click.option(
-    "--method", default="all", show_default=True, help=f"{', '.join(CERTIFICATES)} or all."
-)
-@options.limits
-@options.output
-def certify(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
-    """Print upper bounds, each with the Lipschitz constant that it rests on."""
-    if method not in (*CERTIFICATES, "all"):
-        raise ProblemError(f"--method: expected {', '.join(CERTIFICATES)} or all, found {method!r}")
-    session = Session("certify", problem, given)
-    question, cells, stopped = session.problem, None, None
-    with session.progress() as progress:
-        try:
-            if method != "layer-product":
-                cells = enumerate_cells(
-                    question.network,
-                    question.support,
-                    limits=session.limits,
-                    progress=lambda count: progress("cells", float(count)),
-                )
-        except LimitReached as reached:
-            stopped = reached
-        found = [c for c in certificates(question, cells=cells) if method in (c.method, "all")]
-        constants: dict[str, float] = {c.method: c.constant for c in found}
-        if method == "all" and stopped is None:
-            try:
-                constants["asymptotic-slope"] = asymptotic_slope(
-                    question, limits=session.limits
-                ).lower
-            except UnsupportedError as error:
-                session.note(str(error))
-    rows: list[dict[str, Any]] = [
-        {"radius": radius, "method": c.method, "value": c.bound(radius)}
+def _accuracy(session: Session, distances: Floats, kappa: float | None) -> list[dict[str, float]]:
+    """Print the distributional accuracy, and return its rows."""
+    from wdaverify.bounds.accuracy import KAPPAS, kappa_sweep  # noqa: PLC0415 (torch)
+
+    problem = session.problem
+    kappas = KAPPAS if kappa is None else (kappa,)
+    if not problem.cost.finite:
+        kappas = (1.0,)
+    sweep = {
+        radius: kappa_sweep(problem, radius=radius, kappas=kappas, distances=distances)
         for radius in session.stored.radii
-        for c in found
+    }
+    title = f"{problem.name}: distributional accuracy"
+    head = ["radius ε", *(f"κ = {k:g}" for k in kappas)]
+    lines = [[f"{r:g}", *(f"{value:.4f}" for value in values)] for r, values in sweep.items()]
+    session.print(plain_table(title, head, lines))
+    return [
+        {"radius": radius, "kappa": k, "value": float(value)}
+        for radius, values in sweep.items()
+        for k, value in zip(kappas, values, strict=True)
     ]
-    shown = [[f"{row['radius']:g}", row["method"], figure(row["value"])] for row in rows]
-    title = f"{question.name}: certified upper bounds"
-    session.print(plain_table(title, ["radius ε", "method", "upper bound"], shown))
-    for name, value in constants.items():
-        session.note(
-            f"{name} {value:.10g}: {CERTIFICATES.get(name, 'growth along rays, from below')}"
-        )
-    by_label = {c.method: list(c.constants) for c in found}
-    session.write(
-        {"nominal": question.nominal, "constants": constants, "by_label": by_label, "rows": rows}
-    )
-    session.finish(stopped)

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from wdaverify.bounds.certificate import constants_of
 from wdaverify.exact.answer import ExactValue
 from wdaverify.problem import Problem
 from wdaverify.verification import Sandwich
@@ -90,15 +91,11 @@ def summary(result: Sandwich) -> list[str]:
             f"{counts['programs']:,} programs for {counts['suprema']:,} suprema"
         )
     methods = {row.certificate_method for row in result.rows}
-    constants = [f"{c.method} {c.constant:.6g}" for c in result.certificates]
-    lines.append(
-        f"certificate: {', '.join(sorted(methods))}; Lipschitz constants: {', '.join(constants)}"
-    )
-    if result.slope is not None and result.tight is not None:
-        lines.append(
-            f"asymptotic slope {result.slope.lower:.6g}: the cell certificate is "
-            + ("tight, the value is a straight line" if result.tight else "not tight")
-        )
+    constants = [f"{name} {c:.6g}" for name, c in constants_of(result.certificates).items()]
+    known = f"; Lipschitz constants: {', '.join(constants)}" if constants else ""
+    lines.append(f"certificate: {', '.join(sorted(methods))}{known}")
+    if result.verdict is not None:
+        lines.append(result.verdict.describe())
     seconds = ", ".join(f"{stage} {value:.2f} s" for stage, value in result.seconds.items())
     lines.append(f"time: {seconds}")
     return lines

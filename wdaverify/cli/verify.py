@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from wdaverify.bounds.certificate import constants_of
 from wdaverify.cli import options
 from wdaverify.cli.session import CheckFailedError, Session
 from wdaverify.cli.tables import sandwich_table, summary
@@ -100,7 +101,7 @@ def _fields(result: Sandwich, seed: int, expected: Expected | None) -> dict[str,
         "rows": rows,
         "lower_bounds": result.lower_bounds,
         "upper_bounds": result.upper_bounds,
-        "constants": {c.method: c.constant for c in result.certificates},
+        "constants": constants_of(result.certificates),
         "asymptotic_slope": None if result.slope is None else result.slope.lower,
         "tight": result.tight,
         "counts": result.counts,

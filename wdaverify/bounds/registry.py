@@ -1,0 +1,292 @@
+"""Certificate methods by name: what each proves, where it holds, and how it is made.
+
+A method that proves nothing about a question says why. To add one, give it a class with
+``problem``, ``method`` and ``bound(radius)``, and an entry in :data:`METHODS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+
+from wdaverify.bounds.asymptotic import slope_refuses
+from wdaverify.bounds.body import body_of, free_network
+from wdaverify.bounds.cell_constants import cell_constants, margin_constants
+from wdaverify.bounds.constants import Constants
+from wdaverify.bounds.duality import StrongDuality, duality_refuses, smoothness
+from wdaverify.bounds.estimates import estimate_refuses
+from wdaverify.bounds.gradient_search import searched_constants
+from wdaverify.bounds.lipschitz import NO_CONSTANT, Certificate, layer_product
+from wdaverify.bounds.lipsdp import lipsdp, lipsdp_refuses
+from wdaverify.cells.complex import CellComplex
+from wdaverify.errors import UnsupportedError
+from wdaverify.limits import Limits
+from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
+from wdaverify.problem import Problem
+
+__all__ = ["METHODS", "OTHERS", "Ceiling", "Certified", "Means", "Method", "Statement"]
+
+NODES: Final = 20_000
+"""Partial patterns that a search for constants may look at."""
+
+
+class Certified(Protocol):
+    """An upper bound on the worst-case value for every radius."""
+
+    @property
+    def problem(self) -> Problem:
+        """The question."""
+
+    @property
+    def method(self) -> str:
+        """Name in the registry."""
+
+    def bound(self, radius: float) -> float:
+        """Upper bound on the worst-case value at a radius."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Means:
+    """What a certificate may use.
+
+    Attributes
+    ----------
+    cells
+        Activation cells, where they are listed; else the constants are searched.
+    nodes
+        Partial patterns that one search may look at.
+    """
+
+    cells: CellComplex | None = None
+    limits: Limits = field(default_factory=Limits)
+    nodes: int = NODES
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a number proves.
+
+    Attributes
+    ----------
+    proves
+        The statement in a line.
+    covers
+        Orders, norms, supports and losses for which it holds.
+    refuses
+        Why it proves nothing about a question, ``None`` if it does.
+    """
+
+    name: str
+    proves: str
+    covers: str
+    refuses: Callable[[Problem], str | None]
+
+    def sentence(self, problem: Problem) -> str:
+        """Return what is proved, where, and the question it is asked about."""
+        return (
+            f"{self.proves}; holds for {self.covers}; here {problem.cost.describe()}, "
+            f"{problem.support.describe()}, {problem.loss.name}"
+        )
+
+    def check(self, problem: Problem) -> None:
+        """Refuse a question about which nothing is proved.
+
+        Raises
+        ------
+        UnsupportedError
+            With the reason.
+        """
+        reason = self.refuses(problem)
+        if reason is not None:
+            raise UnsupportedError(f"{self.name}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Statement):
+    """A way to an upper bound.
+
+    Attributes
+    ----------
+    make
+        Make the certificate of a question that is not refused.
+    searches
+        Whether it searches partial patterns where no cells are listed.
+    standard
+        Whether a sandwich uses it unasked.
+    """
+
+    make: Callable[[Problem, Means], Certified]
+    searches: bool = False
+    standard: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ceiling:
+    """The largest value that the loss can take at all."""
+
+    problem: Problem
+    method: str = "ceiling"
+
+    def bound(self, radius: float) -> float:  # noqa: ARG002  (the same for every radius)
+        """Return 1."""
+        return 1.0
+
+
+def _no_ratio(problem: Problem) -> str | None:
+    return NO_CONSTANT if isinstance(problem.loss, DLR) else None
+
+
+def _margin_refuses(problem: Problem) -> str | None:
+    if isinstance(problem.loss, CrossEntropy):
+        return (
+            "counts the top wrong class only, but the gradient of cross-entropy mixes all classes "
+            "and can be steeper"
+        )
+    return _no_ratio(problem)
+
+
+def _lipsdp_refuses(problem: Problem) -> str | None:
+    if problem.cost.norm.name != "l2":
+        return f"bounds the Euclidean constant only (norm l2), found {problem.cost.norm.name}"
+    return _no_ratio(problem) or lipsdp_refuses(free_network(problem.network, problem.support)[0])
+
+
+def _ceiling_refuses(problem: Problem) -> str | None:
+    if isinstance(problem.loss, TruncatedDLR):
+        return None
+    if not isinstance(problem.loss, DLR):
+        return f"needs dlr with 3 classes or truncated-dlr, found {problem.loss.name}"
+    classes = problem.network.classes
+    return None if classes == 3 else f"dlr has no largest value with {classes} classes, only with 3"
+
+
+def _cell(problem: Problem, means: Means) -> Certified:
+    if means.cells is not None:
+        found = cell_constants(means.cells, problem.cost.norm)
+    else:
+        found = _searched(problem, means, margin=False)
+    return Certificate(problem, "cell-lipschitz", found.labels[1], found)
+
+
+def _margin(problem: Problem, means: Means) -> Certified:
+    if means.cells is not None:
+        found = margin_constants(means.cells, problem.cost.norm, means.limits)
+    else:
+        found = _searched(problem, means, margin=True)
+    return Certificate(problem, "margin-lipschitz", found.labels[1], found)
+
+
+def _searched(problem: Problem, means: Means, *, margin: bool) -> Constants:
+    return searched_constants(
+        body_of(problem.network, problem.support, problem.cost.norm),
+        margin=margin,
+        points=problem.points[problem.active],
+        labels=problem.possible_labels,
+        nodes=means.nodes,
+        limits=means.limits,
+    )
+
+
+def _layers(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
+    constants = layer_product(problem.network, problem.cost.norm)
+    return Certificate(problem, "layer-product", constants)
+
+
+def _lipsdp(problem: Problem, means: Means) -> Certified:
+    network = free_network(problem.network, problem.support)[0]
+    pairs = lipsdp(network, limits=means.limits)
+    return Certificate(problem, "lipsdp", np.asarray(pairs.max(axis=1)))
+
+
+def _duality(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
+    return StrongDuality(problem, "strong-duality", smoothness(problem))
+
+
+def _growth(problem: Problem, means: Means) -> Certified:
+    from wdaverify.bounds.growth import growth_certificate  # noqa: PLC0415  (torch only when asked)
+
+    return growth_certificate(problem, limits=means.limits)
+
+
+_LIPSCHITZ = (
+    "value ≤ nominal risk + radius · constant (for order p > 1 the q-mean of the samples' "
+    "constants, for zero-one no error nearer than margin / constant)"
+)
+_ANY = "any order, norm and support"
+_ENTRIES = (
+    Method(
+        "cell-lipschitz",
+        f"{_LIPSCHITZ}; the constant is the largest dual norm of a gradient on any cell",
+        f"{_ANY}; margin, hinge, cross-entropy, zero-one",
+        _no_ratio,
+        _cell,
+        searches=True,
+    ),
+    Method(
+        "margin-lipschitz",
+        f"{_LIPSCHITZ}; the constant counts a wrong class only where it is the top one",
+        f"{_ANY}; margin, hinge, zero-one",
+        _margin_refuses,
+        _margin,
+        searches=True,
+    ),
+    Method(
+        "layer-product",
+        f"{_LIPSCHITZ}; the constant is the product of the layers' operator norms, without cells",
+        f"{_ANY}; margin, hinge, cross-entropy, zero-one",
+        _no_ratio,
+        _layers,
+    ),
+    Method(
+        "lipsdp",
+        f"{_LIPSCHITZ}; the constant is a semidefinite one with the sector [s, 1] for a neuron of "
+        "negative slope s, repaired by its recomputed eigenvalue",
+        "l2, any order and support; margin, hinge, cross-entropy, zero-one; slopes in [0, 1]",
+        _lipsdp_refuses,
+        _lipsdp,
+        standard=False,
+    ),
+    Method(
+        "strong-duality",
+        "value ≤ γ · radius² + mean of concave inner problems, for 2γ above the smoothness",
+        "affine logits, cross-entropy, l2, order 2, box or whole space",
+        duality_refuses,
+        _duality,
+        standard=False,
+    ),
+    Method(
+        "growth",
+        "value ≤ merge of envelopes above the loss around each sample, from bound propagation on a "
+        "ladder of balls and a tail beyond them; needs no cells",
+        f"{_ANY}; every loss (dlr with 4 classes or more: mostly infinite)",
+        lambda problem: None,  # noqa: ARG005
+        _growth,
+        standard=False,
+    ),
+    Method(
+        "ceiling",
+        "value ≤ 1, the largest value of the loss",
+        f"{_ANY}; dlr with 3 classes, truncated-dlr",
+        _ceiling_refuses,
+        lambda problem, means: Ceiling(problem),  # noqa: ARG005
+    ),
+)
+METHODS: Final[dict[str, Method]] = {method.name: method for method in _ENTRIES}
+"""Upper bounds."""
+
+OTHERS: Final[dict[str, Statement]] = {
+    "asymptotic-slope": Statement(
+        "asymptotic-slope",
+        "value ≥ nominal risk + radius · S: a lower bound, approached by mass that escapes",
+        "order 1, any norm, unbounded support; margin, hinge, cross-entropy",
+        slope_refuses,
+    ),
+    "first-order": Statement(
+        "first-order",
+        "nothing: an estimate of the value near radius 0, on either side of it",
+        f"{_ANY} (which it ignores); every loss but zero-one",
+        estimate_refuses,
+    ),
+}
+"""Numbers that are no upper bounds."""
