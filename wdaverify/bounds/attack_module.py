@@ -72,7 +72,7 @@ class ModuleAttack:
     def accuracy(
         self, radius: float | None = None, *, kappa: float = 1.0, order: float = 1.0
     ) -> float:
-        """Return the distributional accuracy, :func:`~wdaverify.bounds.accuracy.accuracy_of`."""
+        """Return the distributional accuracy, ``accuracy_of``."""
         size = self.radius if radius is None else radius
         weights = np.full(len(self.distances), 1.0 / len(self.distances))
         return accuracy_of(self.distances, weights, radius=size, kappa=kappa, order=order)
@@ -109,7 +109,7 @@ def attack_module(  # noqa: PLR0913  (the question and how to attack)
     norm, support
         Ground norm, and where points may be (of flattened points); everywhere when omitted.
     method
-        One of :data:`MODULE_METHODS`.
+        One of ``MODULE_METHODS``.
     hunt, settings
         How thoroughly the minimum-distance attack looks, and parameters of the published ones.
     batch

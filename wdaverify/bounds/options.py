@@ -45,7 +45,7 @@ def top_classes(problem: Problem, top_k: int) -> Integers:
 
 
 class Stage(Enum):
-    """One part of an attack; what each does stands in :mod:`wdaverify.bounds.campaign`."""
+    """One part of an attack; what each does stands in ``bounds.campaign``."""
 
     FLIP = "minimum distance"
     CLIMB = "climb"

@@ -71,7 +71,7 @@ class Settings:
     top_k
         Candidate classes.
     metric
-        One of :data:`METRICS`.
+        One of ``METRICS``.
     halvings
         Bisections of WDA++.
     restarts
@@ -153,7 +153,7 @@ def top_wrong(logits: Tensor, labels: Tensor, top_k: int) -> Tensor:
 
 
 def score(logits: Tensor, labels: Tensor, classes: Tensor, metric: str) -> Tensor:
-    """Score candidate classes by one of :data:`METRICS`, ``(W,)``."""
+    """Score candidate classes by one of ``METRICS``, ``(W,)``."""
     if metric == "logit-raw":
         return _at(logits, classes)
     if metric == "logit":
