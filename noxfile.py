@@ -87,7 +87,9 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks; prints machine, versions, sizes, medians and ratios; under an hour."""
+    """Run the benchmarks; prints machine, versions, sizes, medians and ratios; over an hour."""
     install(session, "test", "problems", "bench")
     session.run("python", "tests/benchmarks/bench_verify.py", env=QUIET)
+    session.run("python", "tests/benchmarks/bench_cells.py", env=QUIET)
+    session.run("python", "tests/benchmarks/bench_bounds.py", env=QUIET)
     session.run("python", "tests/benchmarks/bench_exact.py", *session.posargs, env=QUIET)

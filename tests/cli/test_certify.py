@@ -33,7 +33,7 @@ def test_every_number_says_what_it_proves(capsys):
     assert data["slope"]["lower"] == pytest.approx(4)
     assert len(data["slope"]["direction"]) == 2
     methods = {row["method"] for row in data["rows"]}
-    assert methods == {"cell-lipschitz", "margin-lipschitz", "layer-product"}
+    assert methods == {"cell-lipschitz", "margin-lipschitz", "layer-product", "growth"}
     assert {row["method"] for row in data["estimates"]} == {"first-order"}
     for name in (*methods, "asymptotic-slope", "first-order"):
         assert "W₁, ℓ∞" in data["statements"][name]

@@ -203,6 +203,13 @@ def _duality(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
     return StrongDuality(problem, "strong-duality", smoothness(problem))
 
 
+def _growth_refuses(problem: Problem) -> str | None:
+    if isinstance(problem.loss, DLR) and not isinstance(problem.loss, TruncatedDLR):
+        classes = problem.network.classes
+        return None if classes == 3 else f"nothing bounds dlr with {classes} classes near a tie"
+    return None
+
+
 def _growth(problem: Problem, means: Means) -> Certified:
     from wdaverify.bounds.growth import growth_certificate  # noqa: PLC0415  (torch only when asked)
 
@@ -259,8 +266,8 @@ _ENTRIES = (
         "growth",
         "value ≤ merge of envelopes above the loss around each sample, from bound propagation on a "
         "ladder of balls and a tail beyond them; needs no cells",
-        f"{_ANY}; every loss (dlr with 4 classes or more: mostly infinite)",
-        lambda problem: None,  # noqa: ARG005
+        f"{_ANY}; every loss, dlr with 3 classes only",
+        _growth_refuses,
         _growth,
         standard=False,
     ),

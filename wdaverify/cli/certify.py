@@ -109,6 +109,9 @@ class _Run:
                 if strict:
                     raise
                 self.refused[every[name].name] = str(error)
+            except LimitReached as reached:
+                self.refused[every[name].name] = str(reached)
+                self.stopped = self.stopped or reached
         self.verdict = tightness(self.slope, self.found)
         self.stopped = self.stopped or limits.reached("certifying")
 

@@ -49,6 +49,9 @@ class Answer:
     reduced: Floats
 
 
+ITERATIONS = 20_000
+"""Simplex iterations after which a solve counts as failed: some cycle for ever."""
+
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
     highspy.HighsModelStatus.kInfeasible: Status.INFEASIBLE,
@@ -75,6 +78,7 @@ class LinearProgram:
             ("output_flag", False),
             ("threads", 1),
             ("small_matrix_value", 1e-12),
+            ("simplex_iteration_limit", ITERATIONS),
             ("presolve", "off"),  # presolve forgets the warm basis
             ("primal_feasibility_tolerance", tolerance),
             ("dual_feasibility_tolerance", tolerance),

@@ -164,9 +164,7 @@ class NodeProgram:
         costs[self._short] = -SHORT
         found, short = self._maximum(costs, self._rounds(node)), self._shortfall
         self._program.bound_rows(row, top, free)
-        if found is None:
-            return None
-        if short > 0 or not found.all_multipliers[row[0]] < 0:
+        if found is None or short > 0 or not found.all_multipliers[row[0]] < 0:
             return self._maximum(self._costs(node.piece, 0.0), self._rounds(node))
         return found._replace(nu=found.nu / -found.all_multipliers[row[0]])
 
