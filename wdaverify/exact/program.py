@@ -9,6 +9,7 @@ value, and the two must agree. Where they do not, rational arithmetic decides.
 """
 
 import math
+from contextlib import suppress
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ class Solution(NamedTuple):
     """A point of the piece and a cut, each checked by the other.
 
     ``bound`` is the cut at the sample; ``gap`` its distance from the value at ``point`` (or a
-    violated row, where that is larger).
+    violated row, where that is larger). Both are infinite where every solver failed: the cut is
+    then that of no multipliers, valid and weak.
     """
 
     point: Floats
@@ -144,9 +146,14 @@ class PieceProgram:
         if -nearest.bound > reach + margin:
             return Unreachable(nearest.cut)
         distance = float(self.norm.length(nearest.point - sample))
-        wide = max(reach, distance) + margin  # the cut holds for every reach
-        found = self._settle(asked._replace(reach=wide))
-        return self._nowhere if found is None else self._pulled(found, sample, reach)
+        for widening in (1.0, 1e3, 1e6):  # rounding may leave nothing at the reach; any cut holds
+            wide = max(reach, distance) + widening * margin
+            with suppress(SolverError):
+                found = self._settle(asked._replace(reach=wide))
+                return self._nowhere if found is None else self._pulled(found, sample, reach)
+        steepness = float(self.norm.dual_length(gradient))
+        blind = Solution(nearest.point, Cut(gradient, 0.0, steepness), np.inf, np.inf)
+        return self._pulled(blind, sample, reach)
 
     @property
     def _nowhere(self) -> Unreachable:
