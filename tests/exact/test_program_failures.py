@@ -16,10 +16,9 @@ TRIANGLE = AffineMap(np.array([[1.0, 1.0], [-1.0, 0.0]]), np.array([1.0, 0.0]))
 @pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 def test_failed_solvers_leave_the_cut_of_no_multipliers(monkeypatch, norm):
     a, x, penalty, reach = np.array([1.0, 2.0]), np.array([0.2, -0.5]), Penalty(0.5), 0.7
-    truth = PieceProgram(TRIANGLE, Box(-1.0, 1.0).bind(2), norm_named(norm)).solve(
-        a, x, penalty, reach
-    )
-    program = PieceProgram(TRIANGLE, Box(-1.0, 1.0).bind(2), norm_named(norm))
+    box = Box(-1.0, 1.0).bind(2)
+    truth = PieceProgram(TRIANGLE, box, norm_named(norm)).solve(a, x, penalty, reach)
+    program = PieceProgram(TRIANGLE, box, norm_named(norm))
     attempt, settle = PieceProgram._attempt, PieceProgram._settle
 
     def failing(self, asked):

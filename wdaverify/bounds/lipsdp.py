@@ -20,7 +20,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -240,7 +239,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _cvxpy() -> ModuleType:
+def _cvxpy() -> Any:  # noqa: ANN401  (a module that need not be installed)
     import cvxpy  # noqa: PLC0415  (an extra, and slow to import)
 
     return cvxpy
