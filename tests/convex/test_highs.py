@@ -104,7 +104,7 @@ def test_an_equality_row_is_kept():
 
 def test_column_bounds_can_be_replaced():
     program = simplex_program()
-    program.bound_column(0, 0.0, 0.25)
+    program.bound_columns(np.array([0]), np.array([0.0]), np.array([0.25]))
     assert program.maximize(np.array([2.0, 1.0])).point == pytest.approx([0.25, 0.75])
 
 

@@ -11,7 +11,7 @@ from wdaverify.cells.block import Block
 from wdaverify.cells.cell import Cell, Listing
 from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.frame import Frame, frame_of
-from wdaverify.cells.recession import SURELY, RaySearch, is_bounded
+from wdaverify.cells.recession import RaySearch, is_bounded
 from wdaverify.cells.stream import cell_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["Cell", "CellComplex", "enumerate_cells"]
-
-
-FAR = 1e6
-"""Distance at which a direction is looked at."""
-
-MANY = 30_000
-"""Directions tried at most."""
 
 
 class CellComplex(Sequence[Cell]):
@@ -100,8 +93,7 @@ class CellComplex(Sequence[Cell]):
         flags = np.zeros(len(self), dtype=bool)
         rays = RaySearch(self.frame.dimension)
         basis, rows = self.frame.basis.astype(np.float64), support.astype(np.float64)
-        for k in np.flatnonzero(~self._endless()).tolist():
-            cell = self._cells[k]
+        for k, cell in enumerate(self._cells):
             if rays.certain(np.concatenate([rows, cell.half_spaces.matrix @ basis])):
                 continue
             cuts = np.flatnonzero(cell.cuts).tolist()
@@ -111,25 +103,6 @@ class CellComplex(Sequence[Cell]):
             shaped = matrix.reshape(len(normals), self.frame.dimension)
             flags[k] = is_bounded(np.concatenate([support, shaped]))
         return flags
-
-    def _endless(self) -> Bools:
-        """Which cells certainly hold a ray: many directions are tried where they lead to."""
-        network, basis = self.network, self.frame.basis.astype(np.float64)
-        rng, shape = np.random.default_rng(0), (min(MANY, 30 * len(self)), basis.shape[1])
-        rays = rng.normal(size=shape)
-        support = self.frame.matrix.astype(np.float64)
-        away = (support @ rays.T <= -SURELY * np.abs(support) @ np.abs(rays.T)).all(axis=0)
-        rays = rays[away] @ basis.T
-        endless = np.zeros(len(self), dtype=bool)
-        far = network.patterns(self.interiors.mean(axis=0) + FAR * rays)
-        for ray, pattern in zip(rays, far, strict=True):
-            k = self.find(pattern)
-            if k is None or endless[k]:
-                continue
-            J, cuts = network.affine_maps(pattern)[0].matrix, self.cuts[k]
-            outward = np.where(pattern[cuts], 1.0, -1.0) * (J[cuts] @ ray)
-            endless[k] = bool((outward >= SURELY * (np.abs(J[cuts]) @ np.abs(ray))).all())
-        return endless
 
     @cached_property
     def graph(self) -> "nx.Graph":

@@ -17,7 +17,7 @@ from wdaverify.errors import SolverError
 from wdaverify.norms import GroundNorm
 from wdaverify.rational import Rationals, rationals
 
-__all__ = ["SURELY", "RaySearch", "Slope", "is_bounded", "steepest_recession"]
+__all__ = ["RaySearch", "Slope", "is_bounded", "steepest_recession"]
 
 SURELY = 1e-9
 """Relative slope along a ray that is no rounding."""

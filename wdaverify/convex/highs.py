@@ -119,10 +119,6 @@ class LinearProgram:
         relaxed = np.where(upper >= HUGE, np.inf, np.maximum(upper, -HUGE))
         self._highs.changeRowsBounds(len(index), index.astype(np.int32), below, relaxed)
 
-    def bound_column(self, column: int, lower: float, upper: float) -> None:
-        """Replace the bounds of one variable."""
-        self._highs.changeColBounds(column, lower, upper)
-
     def bound_columns(self, index: Integers, lower: Floats, upper: Floats) -> None:
         """Replace the bounds of some variables."""
         self._highs.changeColsBounds(len(index), index.astype(np.int32), lower, upper)

@@ -146,11 +146,10 @@ class PieceProgram:
         if -nearest.bound > reach + margin:
             return Unreachable(nearest.cut)
         distance = float(self.norm.length(nearest.point - sample))
-        for widening in (1.0, 1e3, 1e6):  # rounding may leave nothing at the reach; any cut holds
-            wide = max(reach, distance) + widening * margin
-            with suppress(SolverError):
-                found = self._settle(asked._replace(reach=wide))
-                return self._nowhere if found is None else self._pulled(found, sample, reach)
+        wide = max(reach, distance) + margin  # the cut holds for every reach
+        with suppress(SolverError):
+            found = self._settle(asked._replace(reach=wide))
+            return self._nowhere if found is None else self._pulled(found, sample, reach)
         steepness = float(self.norm.dual_length(gradient))
         blind = Solution(nearest.point, Cut(gradient, 0.0, steepness), np.inf, np.inf)
         return self._pulled(blind, sample, reach)
