@@ -110,6 +110,6 @@ def test_a_bound_that_is_too_small_is_noticed(monkeypatch):
 
     monkeypatch.setattr(module._Nearest, "renew", blind)
     monkeypatch.setattr(module, "FIRST_RADII", np.array([1.0]))
-    monkeypatch.setattr(module, "CLOSER", (0.999,))
+    monkeypatch.setattr(module, "CLOSER", ())
     monkeypatch.setattr(module.LabelDistances, "_shortened", lambda _, __, points: points)
     assert max(overclaimed(found, exact) for _, _, found, exact in pairs("linf")) > 1e-3

@@ -52,6 +52,9 @@ class Answer:
 ITERATIONS = 20_000
 """Simplex iterations after which a solve counts as failed: some cycle for ever."""
 
+DUAL, PRIMAL = 1, 4
+"""HiGHS's numbers of the two simplex methods."""
+
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
     highspy.HighsModelStatus.kInfeasible: Status.INFEASIBLE,
@@ -142,6 +145,14 @@ class LinearProgram:
             self._highs.clearSolver()
             answer = self._run()
         return answer
+
+    def maximize_next(self, costs: Floats) -> Answer:
+        """Solve where nothing but the costs has changed: the last optimum is still feasible."""
+        self._highs.setOptionValue("simplex_strategy", PRIMAL)
+        try:
+            return self.maximize(costs)
+        finally:
+            self._highs.setOptionValue("simplex_strategy", DUAL)
 
     def solve_afresh(self, costs: Floats) -> Answer:
         """Solve without the warm basis: a second opinion."""

@@ -8,6 +8,7 @@ evaluation.
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.cost import TransportCost
@@ -19,9 +20,10 @@ from wdaverify.search.attack import attack
 from wdaverify.search.cell import Cell, Finish
 from wdaverify.search.lagrangian import dual_bound
 from wdaverify.search.program import Node, NodeProgram, Relaxed
+from wdaverify.search.refresh import BATCH
 from wdaverify.search.rings import Price, Rings, rings_for
 from wdaverify.search.scaling import scaled
-from wdaverify.search.tree import BATCH, NODES, Goal, Tree, Work
+from wdaverify.search.tree import NODES, Goal, Tree, Work
 from wdaverify.support import Support
 
 __all__ = ["Flips", "LabelDistances"]
@@ -32,8 +34,10 @@ COARSE = 12
 SECTIONS, ROUNDS = 64, 6
 """The way from a sample to its error is cut into so many parts, so often."""
 
-CLOSER = (0.5, 0.75, 0.9, 0.97)
-"""Radii, relative to the nearest error so far, at which the attack tries again."""
+CLOSER = ((0.8, 0.95, 1.0), (0.8, 0.95, 1.0))
+"""Radii, relative to the nearest error so far, at which every piece is climbed; round by round."""
+
+CLOSER_STEPS = 16
 
 FIRST_RADII = np.geomspace(0.005, 1.0, 12)
 """Radii of the first attack, relative to the farthest point of the box."""
@@ -52,6 +56,8 @@ class Flips(NamedTuple):
 
 class _Nearest(Goal):
     """The goal: no error nearer than the nearest one known, up to the tolerance."""
+
+    squeezes = True
 
     def __init__(self, search: "LabelDistances", tolerance: float) -> None:
         self.search, self.tolerance = search, tolerance
@@ -237,13 +243,24 @@ class LabelDistances:
         """Look for errors by gradients, then for nearer ones."""
         if len(index) == 0:
             return
-        for radii in (FIRST_RADII, CLOSER, CLOSER):
-            base = np.minimum(self.upper / self.scaled.length, self.farthest)
-            outer = base[:, None] * np.array(radii)[None, :]
-            net, R = self.scaled, len(radii)
-            rings = rings_for(self.norm, net.lower, net.upper, np.zeros_like(outer), outer)
-            owner, ring = np.repeat(index, R), np.tile(np.arange(R), len(index))
-            self.offer(owner, attack(net, rings, owner, ring)[0])
+        net, R = self.scaled, len(FIRST_RADII)
+        rings = self._balls(FIRST_RADII)
+        owner, ring = np.repeat(index, R), np.tile(np.arange(R), len(index))
+        self.offer(owner, attack(net, rings, owner, ring)[0])
+        P = len(net.gradients)
+        for radii in CLOSER:
+            rings, R = self._balls(radii), len(radii)
+            owner, piece = np.repeat(index, P * R), np.tile(np.arange(P).repeat(R), len(index))
+            ring = np.tile(np.arange(R), len(index) * P)
+            moves, _ = attack(net, rings, owner, ring, piece=piece, steps=CLOSER_STEPS)
+            self.offer(owner, moves)
+
+    def _balls(self, radii: npt.ArrayLike) -> Rings:
+        """Return balls of some radii ``(R,)``, relative to the nearest error known."""
+        base = np.minimum(self.upper / self.scaled.length, self.farthest)
+        outer = base[:, None] * np.asarray(radii, dtype=np.float64)[None, :]
+        net = self.scaled
+        return rings_for(self.norm, net.lower, net.upper, np.zeros_like(outer), outer)
 
     def _cleared(self, tree: Tree, sample: int) -> float:
         """Return a radius within which all nodes of a sample have a negative margin."""

@@ -25,6 +25,8 @@ class Goal(ABC):
 
     price: Price
     rings: Rings
+    squeezes: bool = False
+    """Whether only that part of a node matters in which its objective is not negative."""
 
     @abstractmethod
     def enough(self) -> Floats:

@@ -54,8 +54,18 @@ class Bound(NamedTuple):
     """Coefficients of the activations, ``(B, m)``."""
 
 
-def dual_bound(scaled: Scaled, shell: Shell, region: Region, nu: Floats, price: Price) -> Bound:
-    """Evaluate ``D(ν)``, rounding included, for multipliers ``(B, m)``."""
+def dual_bound(
+    scaled: Scaled,
+    shell: Shell,
+    region: Region,
+    nu: Floats,
+    price: Price,
+    tilt: Floats | None = None,
+) -> Bound:
+    """Evaluate ``D(ν)``, rounding included, for multipliers ``(B, m)``.
+
+    With ``tilt`` ``(B, m)`` the objective has ``tilt · z`` added to it.
+    """
     alpha = coefficients(scaled, region.piece, nu)
     first = scaled.layers[0]
     g = nu[:, first] @ scaled.weights[0]
@@ -63,9 +73,11 @@ def dual_bound(scaled: Scaled, shell: Shell, region: Region, nu: Floats, price: 
     value = value + np.einsum("ij,ij->i", nu[:, first], scaled.origins[region.owner])
     for part, b in zip(scaled.layers[1:], scaled.biases[1:], strict=True):
         value += nu[:, part] @ b
-    top, z = _neuron_maxima(alpha, nu, region, scaled.slopes)
+    rest = nu if tilt is None else nu - tilt
+    top, z = _neuron_maxima(alpha, rest, region, scaled.slopes)
     value += top.sum(axis=1) + scaled.offsets[region.piece]
-    value += _rounding(scaled, shell, region, nu, price)
+    size = np.abs(nu) if tilt is None else np.abs(nu) + np.abs(tilt)
+    value += _rounding(scaled, shell, region, size, price)
     return Bound(value, move, z, alpha)
 
 
@@ -91,11 +103,14 @@ def _neuron_maxima(
     return np.where(kink, 0.0, top), np.where(kink, 0.0, z)
 
 
-def _rounding(scaled: Scaled, shell: Shell, region: Region, nu: Floats, price: Price) -> Floats:
-    """Bound the rounding error of ``D``: every term is a sum of products along the layers."""
+def _rounding(scaled: Scaled, shell: Shell, region: Region, size: Floats, price: Price) -> Floats:
+    """Bound the rounding error of ``D``: every term is a sum of products along the layers.
+
+    ``size`` is the size of the multipliers, ``(B, m)``.
+    """
     last = scaled.magnitudes[scaled.layers[-1]]
     fixed = np.abs(scaled.gradients) @ last + np.abs(scaled.offsets)
-    total = np.abs(nu) @ scaled.magnitudes + fixed[region.piece]
+    total = size @ scaled.magnitudes + fixed[region.piece]
     total += price.of(shell.outer)
     return 4.0 * scaled.relative_error * total
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Floats, Integers
 from wdaverify.convex.highs import Answer, LinearProgram, Status
 from wdaverify.norms import GroundNorm
 from wdaverify.search.scaling import Scaled, activate
 
-__all__ = ["Node", "NodeProgram", "Relaxed"]
+__all__ = ["Extreme", "Node", "NodeProgram", "Relaxed"]
 
 FEASIBLE = 1e-10
 """Absolute tolerance of the solver, in scaled units."""
@@ -35,6 +35,9 @@ KEPT = 1000
 
 SHORT = 1e4
 """Price of a shortfall of the threshold, against which length is little."""
+
+LIGHT = 1e-9
+"""Weight of the objective below which it does not count."""
 
 LOOSE, TINY = 1e-10, 1e-14
 """Relative and absolute shortfall of a length or cost that is still called rounding."""
@@ -59,6 +62,15 @@ class Relaxed(NamedTuple):
     z: Floats
     h: Floats
     all_multipliers: Floats
+
+
+class Extreme(NamedTuple):
+    """Multipliers ``(m,)`` and the objective's weight at the extreme of one pre-activation."""
+
+    neuron: int
+    sign: int
+    nu: Floats
+    weight: float
 
 
 class NodeProgram:
@@ -167,6 +179,32 @@ class NodeProgram:
         if found is None or short > 0 or not found.all_multipliers[row[0]] < 0:
             return self._maximum(self._costs(node.piece, 0.0), self._rounds(node))
         return found._replace(nu=found.nu / -found.all_multipliers[row[0]])
+
+    def extremes(self, node: Node, neurons: Integers) -> list[Extreme]:
+        """Maximise and minimise pre-activations where ``w_j · h_L + β_j >= 0``.
+
+        Extremes at which that row has no weight are left out: bounds of the neuron that forget
+        about the objective are known already.
+        """
+        self._place(node)
+        self._loosen(0.0)
+        row, short = np.array([self._thresholds + node.piece]), np.array([self._short])
+        top, none = np.full(1, np.inf), np.zeros(1)
+        self._program.bound_rows(row, top, np.array([-self.scaled.offsets[node.piece]]))
+        self._program.bound_columns(short, none, none)
+        found = []
+        for k in neurons.tolist():
+            for sign in (1, -1):
+                costs = np.zeros(self._columns)
+                costs[self._z + k] = sign
+                answer = self._program.maximize_next(costs)
+                weight = -float(answer.multipliers[row[0]]) if len(answer.multipliers) else 0.0
+                if answer.status is Status.OPTIMAL and weight > LIGHT:
+                    nu = answer.multipliers[: self.scaled.neurons]
+                    found.append(Extreme(k, sign, nu, weight))
+        self._program.bound_rows(row, top, -top)
+        self._program.bound_columns(short, none, top)
+        return found
 
     def repair(self, node: Node) -> Floats | None:
         """Return multipliers ``(m,)`` of the least total violation of the definitions.

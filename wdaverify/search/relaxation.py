@@ -9,10 +9,11 @@ affine function of the move, whose maximum over box and ball is known.
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
+from wdaverify.search.lagrangian import Region
 from wdaverify.search.rings import Rings
 from wdaverify.search.scaling import Scaled, activate
 
-__all__ = ["first_bounds", "tighten"]
+__all__ = ["first_bounds", "roots", "tighten"]
 
 
 def first_bounds(scaled: Scaled, rings: Rings) -> tuple[Floats, Floats]:
@@ -25,6 +26,33 @@ def first_bounds(scaled: Scaled, rings: Rings) -> tuple[Floats, Floats]:
     error = scaled.relative_error * scaled.magnitudes[:m]
     origin = scaled.origins[:, None, :]
     return origin - top[:, :, m:] - error, origin + top[:, :, :m] + error
+
+
+def roots(scaled: Scaled, rings: Rings, first: tuple[Floats, Floats], samples: Integers) -> Region:
+    """Return the nodes, every piece and every ring, from which the trees of samples grow.
+
+    Parameters
+    ----------
+    first
+        Bounds of the first layer as :func:`first_bounds` returns them.
+    """
+    pieces, count = len(scaled.gradients), rings.outer.shape[1]
+    owner = np.repeat(samples, pieces * count)
+    piece = np.tile(np.repeat(np.arange(pieces), count), len(samples))
+    ring = np.tile(np.arange(count), len(samples) * pieces)
+    real = rings.outer[owner, ring] > rings.inner[owner, ring]
+    real |= ring == 0
+    owner, piece, ring = owner[real], piece[real], ring[real]
+    size = scaled.magnitudes * (1.0 + scaled.relative_error)
+    lower, upper = np.tile(-size, (len(owner), 1)), np.tile(size, (len(owner), 1))
+    lower[:, scaled.layers[0]] = first[0][owner, ring]
+    upper[:, scaled.layers[0]] = first[1][owner, ring]
+    # the bounds do not depend on the piece: compute them once per sample and ring
+    _, once, back = np.unique(owner * count + ring, return_index=True, return_inverse=True)
+    low, high = lower[once], upper[once]
+    for k in range(1, len(scaled.layers)):
+        tighten(scaled, rings, (owner[once], ring[once]), (low, high), k)
+    return Region(owner, piece, ring, low[back], high[back])
 
 
 def tighten(

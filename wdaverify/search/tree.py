@@ -13,22 +13,19 @@ from wdaverify.search.goal import Goal, Work
 from wdaverify.search.lagrangian import (
     Aim,
     Pace,
-    Region,
     ascend,
-    dual_bound,
     first_multipliers,
 )
 from wdaverify.search.nodes import Nodes
 from wdaverify.search.program import NodeProgram
-from wdaverify.search.relaxation import first_bounds, tighten
+from wdaverify.search.refresh import BATCH, refresh, reprice, start
+from wdaverify.search.relaxation import first_bounds, roots
 from wdaverify.search.rings import Rings
 from wdaverify.search.scaling import Scaled
 from wdaverify.search.single import NodeSolver
+from wdaverify.search.squeeze import Squeezer
 
 __all__ = ["NODES", "Goal", "Tree", "Work"]
-
-BATCH = 1024
-"""Nodes worked on at a time."""
 
 FIRST = Pace(5, 0.5, 0.1)
 """Ascent of every node that is opened."""
@@ -48,6 +45,15 @@ EXPLAINED = 0.5
 CROWD = 20
 """So many nodes at least make a long ascent of a batch cheaper than linear programs."""
 
+
+SQUEEZES = 12
+"""So often the intervals of a node are narrowed at most."""
+
+WIDE = 14
+"""Neurons whose relaxation the last optimum must exploit for a squeeze to pay."""
+
+PAYS = 0.1
+"""Share of the excess that a squeeze must remove for another to be worth it."""
 
 NODES = 200_000
 """So many nodes a tree may have before it forgets those that are done."""
@@ -87,6 +93,7 @@ class Tree:
         self.work, self.limits, self.room = work, limits, room
         self.nodes = Nodes(scaled.neurons)
         self._single = NodeSolver(scaled, self.nodes, program, work, self._come_closer)
+        self._squeezer = Squeezer(scaled, self.nodes, program, work)
         self._planted = np.zeros(len(scaled.origins), dtype=bool)
         self._partial = np.zeros(len(scaled.origins), dtype=bool)
         self._forgotten = np.full(len(scaled.origins), -np.inf)
@@ -105,7 +112,7 @@ class Tree:
         """
         self._uproot(wanted & self._partial)
         self._plant(wanted & ~self._planted)
-        self._reprice(self.nodes.of(wanted), goal)
+        reprice(self.scaled, self.nodes, self.nodes.of(wanted), goal)
         self._single.extrapolate(self._excess(wanted, goal), goal)
         stuck = np.zeros(0, dtype=np.int64)
         while True:
@@ -163,8 +170,11 @@ class Tree:
         if changed is not None:
             self.rings = goal.rings
             rows = self.nodes.of(wanted & changed)
-            self._reprice(
-                rows[self.nodes.value[rows] > goal.enough()[self.nodes.owner[rows]]], goal
+            reprice(
+                self.scaled,
+                self.nodes,
+                rows[self.nodes.value[rows] > goal.enough()[self.nodes.owner[rows]]],
+                goal,
             )
 
     def _come_closer(self, goal: Goal) -> None:
@@ -179,60 +189,24 @@ class Tree:
 
     def _plant(self, new: Bools) -> None:
         """Add the roots of samples: every piece, every ring."""
-        samples = np.flatnonzero(new)
-        if len(samples) == 0:
+        if not new.any():
             return
-        pieces, rings = len(self.scaled.gradients), self.rings.outer.shape[1]
-        owner = np.repeat(samples, pieces * rings)
-        piece = np.tile(np.repeat(np.arange(pieces), rings), len(samples))
-        ring = np.tile(np.arange(rings), len(samples) * pieces)
-        real = self.rings.outer[owner, ring] > self.rings.inner[owner, ring]
-        real |= ring == 0
-        owner, piece, ring = owner[real], piece[real], ring[real]
-        size = self.scaled.magnitudes * (1.0 + self.scaled.relative_error)
-        lower, upper = np.tile(-size, (len(owner), 1)), np.tile(size, (len(owner), 1))
-        first = self.scaled.layers[0]
-        lower[:, first] = self._first[0][owner, ring]
-        upper[:, first] = self._first[1][owner, ring]
-        # the bounds do not depend on the piece: compute them once per sample and ring
-        _, once, back = np.unique(owner * rings + ring, return_index=True, return_inverse=True)
-        low, high = lower[once], upper[once]
-        for k in range(1, len(self.scaled.layers)):
-            tighten(self.scaled, self.rings, (owner[once], ring[once]), (low, high), k)
-        region = Region(owner, piece, ring, low[back], high[back])
+        region = roots(self.scaled, self.rings, self._first, np.flatnonzero(new))
         nu = first_multipliers(self.scaled, region)
-        self.nodes.add(region, nu, np.full(len(owner), np.inf), len(self.scaled.layers))
+        self.nodes.add(region, nu, np.full(len(nu), np.inf), len(self.scaled.layers))
         self._planted |= new
-
-    def _reprice(self, rows: Integers, goal: Goal) -> None:
-        """Evaluate all leaves at a new price."""
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            region = self.nodes.region(part)
-            bound = dual_bound(
-                self.scaled,
-                goal.rings.at(region.owner, region.ring),
-                region,
-                self.nodes.nu[part],
-                goal.price,
-            )
-            empty = (
-                goal.rings.inner[region.owner, region.ring]
-                > (goal.rings.outer[region.owner, region.ring])
-            )
-            self.nodes.value[part] = np.where(empty, -np.inf, bound.value)
 
     def _work_on(self, rows: Integers, goal: Goal) -> Integers:
         """Bound, then split what stays open; return rows of which nothing better is known."""
         nodes = self.nodes
         self.work.nodes += len(rows)
-        self._refresh(rows)
+        refresh(self.scaled, self.rings, nodes, rows)
         region = nodes.region(rows)
         empty = np.asarray((region.lower > region.upper).any(axis=1))
         nodes.value[rows[empty]] = -np.inf
         rows = rows[~empty]
         region = region.select(~empty)
-        self._start(rows, region, goal)
+        start(self.scaled, nodes, rows, goal)
         open_ = nodes.value[rows] > goal.enough()[region.owner]
         rows, region = rows[open_], region.select(open_)
         aim = Aim(goal.enough()[region.owner], FIRST)
@@ -242,32 +216,20 @@ class Tree:
         still = found.value > goal.enough()[region.owner]
         return self._branch(rows[still], goal)
 
-    def _start(self, rows: Integers, region: Region, goal: Goal) -> None:
-        """Begin with the inherited multipliers or those of back-substitution."""
-        nodes = self.nodes
-        inherited, fresh = nodes.nu[rows], first_multipliers(self.scaled, region)
-        shell = goal.rings.at(region.owner, region.ring)
-        value = dual_bound(self.scaled, shell, region, fresh, goal.price).value
-        old = dual_bound(self.scaled, shell, region, inherited, goal.price).value
-        nodes.nu[rows] = np.where((value < old)[:, None], fresh, inherited)
-        nodes.value[rows] = np.minimum(value, old)
-
     def _branch(self, rows: Integers, goal: Goal) -> Integers:
         """Score, solve or split what stays open; return rows that nothing improves."""
-        nodes = self.nodes
-        some = rows[self._unscored(rows, goal)]
-        if len(some) >= CROWD or self.program.curved:
-            rows = rows[~self._climb(some, goal, rows)]
+        nodes, wide = self.nodes, np.zeros(len(rows), dtype=bool)
+        fresh = self._unscored(rows, goal)
+        if fresh.sum() >= CROWD or self.program.curved:
+            open_ = ~self._climb(rows[fresh], goal, rows)
+            rows, wide = rows[open_], fresh[open_] & self._wide(rows[open_], goal)
         ask = ~self._undecided(rows).any(axis=1)
         if not self.program.curved:
             ask |= self._unscored(rows, goal)
         before = nodes.value[rows]
-        found = []
-        for row in rows[ask].tolist():
-            if nodes.value[row] > goal.enough()[nodes.owner[row]]:
-                found += self._single.solve(row, goal)
-        if found:
-            self._single.improve(np.array([row for row, _ in found]), [nu for _, nu in found], goal)
+        self._solve(rows[ask], goal)
+        for row in rows[(ask | wide) & self._wide(rows, goal)].tolist():
+            self._squeeze(row, goal)
         open_ = nodes.value[rows] > goal.enough()[nodes.owner[rows]]
         same = before[open_] <= nodes.value[rows[open_]]
         rows = rows[open_]
@@ -275,6 +237,40 @@ class Tree:
         free = undecided.any(axis=1)
         self._split(rows[free], undecided[free])
         return rows[~free & same]
+
+    def _solve(self, rows: Integers, goal: Goal) -> None:
+        """Solve the relaxations of nodes that are still open."""
+        found = []
+        for row in rows.tolist():
+            if self.nodes.value[row] > goal.enough()[self.nodes.owner[row]]:
+                found += self._single.solve(row, goal)
+        if found:
+            self._single.improve(np.array([row for row, _ in found]), [nu for _, nu in found], goal)
+
+    def _squeeze(self, row: int, goal: Goal) -> None:
+        """Narrow the intervals of a node and solve its relaxation again, as long as that pays."""
+        nodes, one = self.nodes, np.array([row])
+        for _ in range(SQUEEZES):
+            excess = nodes.value[row] - goal.enough()[nodes.owner[row]]
+            if excess <= 0 or not self._wide(one, goal)[0]:
+                return
+            self._squeezer.squeeze(row, goal)
+            nodes.stale[row] = 1
+            refresh(self.scaled, self.rings, nodes, one)
+            if (nodes.lower[row] > nodes.upper[row]).any():
+                nodes.value[row] = -np.inf
+                return
+            start(self.scaled, nodes, one, goal)
+            self._solve(one, goal)
+            if nodes.value[row] - goal.enough()[nodes.owner[row]] > (1.0 - PAYS) * excess:
+                return
+
+    def _wide(self, rows: Integers, goal: Goal) -> Bools:
+        """Which nodes exploit the relaxations of so many neurons that a squeeze beats splits."""
+        if not goal.squeezes or self.program.curved:
+            return np.zeros(len(rows), dtype=bool)
+        exploited = self._undecided(rows) & (self.nodes.score[rows] > 0)
+        return np.asarray(exploited.sum(axis=1) >= WIDE)
 
     def _unscored(self, rows: Integers, goal: Goal) -> Bools:
         """Which nodes have no score that could explain how far they are open."""
@@ -310,15 +306,3 @@ class Tree:
 
     def _undecided(self, rows: Integers) -> Bools:
         return self.nodes.undecided(rows, self.scaled.splits)
-
-    def _refresh(self, rows: Integers) -> None:
-        """Recompute bounds of layers behind the last splits."""
-        nodes = self.nodes
-        for k in range(1, len(self.scaled.layers)):
-            part = rows[nodes.stale[rows] <= k]
-            if len(part) == 0:
-                continue
-            bounds = nodes.lower[part], nodes.upper[part]
-            tighten(self.scaled, self.rings, (nodes.owner[part], nodes.ring[part]), bounds, k)
-            nodes.lower[part], nodes.upper[part] = bounds
-        nodes.stale[rows] = len(self.scaled.layers)
