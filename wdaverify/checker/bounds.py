@@ -1,0 +1,184 @@
+r"""What a cut proves: a Lagrangian bound on a node of a tree, for any multipliers.
+
+For all ``x`` of the node, with ``v`` the coefficients of a layer's outputs and ``ν`` its multipliers,
+
+.. math:: o(x) \le \text{constant} + \sum_k \max_{l_k \le z \le u_k} (v_k \sigma_k(z) - \nu_k z)
+          + g\cdot x, \qquad v_{l-1} = W_l^\top \nu_l
+
+Interval ends are integers over ``2^96``, rounded outwards; None is infinite.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import lcm
+from operator import mul
+from typing import Any, NamedTuple
+
+from wdaverify.checker.question import Layer, Question
+from wdaverify.checker.reading import (
+    Rejected, Vector, dot, entries, fractions, index, limited, number, table, vector,
+)  # fmt: skip
+from wdaverify.checker.transport import Affine
+
+__all__ = ["SCALE", "Ends", "Multipliers", "Objective", "multipliers", "relax"]
+
+SCALE = 1 << 96
+Ends = tuple[int | None, int | None]
+Pick = Callable[[int, int, int, Ends], int]
+"""Position in the layer, slopes of ``v σ`` right and left of 0, interval -> ``ν``; same unit."""
+ANY: Ends = (None, None)
+
+
+class Objective(NamedTuple):
+    """``logits · z_L + constant``, plus ``sign · z_k`` for one hidden neuron ``(k, sign)``."""
+
+    logits: Vector | None
+    constant: Fraction
+    neuron: tuple[int, int] | None = None
+
+
+class Multipliers(NamedTuple):
+    """Values of neurons (by layer: positions, and their numbers), of rows and of margins."""
+
+    neurons: dict[int, tuple[list[int], Vector]]
+    rows: tuple[list[int], Vector]
+    margins: list[tuple[int, Fraction]]
+
+
+NOTHING = Multipliers({}, ([], Vector([], 1)), [])
+
+
+def multipliers(q: Question, item: dict[str, Any], depth: int) -> Multipliers:
+    """Read ``neurons``, ``rows`` and ``margins`` (of ``depth`` splits) of a cut or lemma."""
+    keys, values = _sparse(item.get("neurons", []), q.neurons, "neuron")
+    layers: dict[int, tuple[list[int], list[Any]]] = {}
+    layer, start = 0, 0
+    for k, value in zip(keys, values, strict=True):
+        while k >= start + len(q.layers[layer].rows):
+            start += len(q.layers[layer].rows)
+            layer += 1
+        places, found = layers.setdefault(layer, ([], []))
+        places.append(k - start)
+        found.append(value)
+    rows, raw = _sparse(item.get("rows", []), len(q.rows), "row")
+    steps, prices = _sparse(item.get("margins", []), depth, "margin")
+    margins = [(d, number(v)) for d, v in zip(steps, prices, strict=True)]
+    weights = vector(raw)
+    if min(weights.ints, default=0) < 0 or any(v < 0 for _, v in margins):
+        raise Rejected("multipliers of rows and margins must not be negative")
+    return Multipliers(
+        {at: (places, vector(found)) for at, (places, found) in layers.items()},
+        (rows, weights),
+        margins,
+    )
+
+
+def _sparse(value: Any, count: int, what: str) -> tuple[list[int], list[Any]]:
+    """Read ``[k, value, k, value, …]`` with rising ``k``."""
+    flat = entries(value)
+    keys = [index(k, count, what) for k in flat[::2]]
+    if len(flat) % 2 or any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+        raise Rejected(f"expected {what}s in rising order, each with a value")
+    return keys, flat[1::2]
+
+
+def relax(
+    q: Question, intervals: Sequence[Sequence[Ends]], objective: Objective, given: Multipliers
+) -> Affine | None:
+    """Return an affine function of ``x`` above the objective on the node; None where infinite."""
+    total, nu = objective.constant, objective.logits
+    at, place, sign = _located(q, objective.neuron)
+    if nu is not None:
+        total += dot(nu, q.layers[-1].bias)
+    for layer in reversed(range(len(q.layers) - 1)):
+        places, eta = given.neurons.get(layer, ([], Vector([], 1)))
+        if nu is None and not places and layer != at:
+            continue
+        width = len(q.layers[layer].rows)
+        v = Vector([0] * width, 1) if nu is None else _transposed(q.layers[layer + 1], nu)
+        den = limited(lcm(v.den, eta.den))
+        values = [0] * width
+        for k, value in zip(places, eta.ints, strict=True):
+            values[k] = value * (den // eta.den)
+        v = Vector([c * (den // v.den) for c in v.ints], den)
+        pick = by_state(values, q.layers[layer].slopes)
+        found = _pass(q.layers[layer], v, intervals[layer], pick)
+        if found is None:
+            return None
+        nu, gain = found
+        if layer == at:
+            nu = Vector([c + (sign * nu.den if k == place else 0) for k, c in enumerate(nu.ints)],
+                        nu.den)  # fmt: skip
+        total += gain + dot(nu, q.layers[layer].bias)
+    g = Vector([0] * len(q.lower), 1) if nu is None else _transposed(q.layers[0], nu)
+    return _with_rows(q, Affine(total, g), given.rows)
+
+
+def by_state(values: list[int], slopes: Vector) -> Pick:
+    """Return the reading of a neuron's value by its state: linear, on, off or undecided."""
+
+    def pick(k: int, right: int, left: int, ends: Ends) -> int:
+        low, high = ends
+        value = values[k] * slopes.den
+        if slopes.ints[k] == slopes.den or (low is not None and low >= 0):
+            return right + value
+        return left - value if high is not None and high <= 0 else value
+
+    return pick
+
+
+def _located(q: Question, neuron: tuple[int, int] | None) -> tuple[int, int, int]:
+    """Return layer, position and sign of an objective on a neuron; layer -1 without one."""
+    if neuron is None:
+        return -1, 0, 0
+    layer, (k, sign) = 0, neuron
+    while k >= len(q.layers[layer].rows):
+        k -= len(q.layers[layer].rows)
+        layer += 1
+    return layer, k, sign
+
+
+def _transposed(layer: Layer, nu: Vector) -> Vector:
+    """Return ``W' ν``."""
+    den = limited(layer.den * nu.den)
+    return Vector([sum(map(mul, column, nu.ints)) for column in layer.columns], den)
+
+
+def _pass(
+    layer: Layer, v: Vector, intervals: Sequence[Ends], pick: Pick
+) -> tuple[Vector, Fraction] | None:
+    """Choose ``ν`` of a layer; return it and ``Σ max (v σ(z) - ν z)``, None where infinite."""
+    s = layer.slopes
+    nu, total = [], 0
+    for k, c in enumerate(v.ints):
+        right, left = c * s.den, c * s.ints[k]
+        chosen = pick(k, right, left, intervals[k])
+        nu.append(chosen)
+        right, left = right - chosen, left - chosen
+        if right or left:
+            gain = highest(right, left, *intervals[k])
+            if gain is None:
+                return None
+            total += gain
+    den = v.den * s.den
+    return Vector(nu, den), Fraction(total, den * SCALE)
+
+
+def highest(right: int, left: int, low: int | None, high: int | None) -> int | None:
+    """Return ``max { right · max(z,0) + left · min(z,0) : low <= z <= high }``, None if infinite."""
+    if (high is None and right > 0) or (low is None and left < 0):
+        return None
+    ends = [z * (right if z > 0 else left) for z in (low, high) if z is not None]
+    inside = (low is None or low <= 0) and (high is None or high >= 0)
+    return max([*ends, 0]) if inside else max(ends)
+
+
+def _with_rows(q: Question, affine: Affine, given: tuple[list[int], Vector]) -> Affine:
+    """Add ``ρ · (e - E x) >= 0``."""
+    constant, g = affine
+    for r, weight in zip(given[0], given[1].ints, strict=True):
+        rho, row = Fraction(weight, given[1].den), q.rows[r]
+        constant += rho * q.ends[r]
+        pairs = zip(g.ints, row.ints, strict=True)
+        g = fractions([Fraction(a, g.den) - rho * Fraction(b, row.den) for a, b in pairs])
+    return Affine(limited(constant), g)
