@@ -20,7 +20,10 @@ from wdaverify.checker.reading import (
 )  # fmt: skip
 from wdaverify.checker.transport import Affine
 
-__all__ = ["SCALE", "Ends", "Multipliers", "Objective", "multipliers", "relax"]
+__all__ = [
+    "ANY", "NOTHING", "SCALE", "Ends", "Multipliers", "Objective", "Pick", "backward",
+    "layer_pass", "multipliers", "relax",
+]  # fmt: skip
 
 SCALE = 1 << 96
 Ends = tuple[int | None, int | None]
@@ -30,11 +33,11 @@ ANY: Ends = (None, None)
 
 
 class Objective(NamedTuple):
-    """``logits · z_L + constant``, plus ``sign · z_k`` for one hidden neuron ``(k, sign)``."""
+    """``logits · z_L + constant``, plus ``sign · z`` of one hidden neuron ``(layer, position, sign)``."""
 
     logits: Vector | None
     constant: Fraction
-    neuron: tuple[int, int] | None = None
+    neuron: tuple[int, int, int] | None = None
 
 
 class Multipliers(NamedTuple):
@@ -87,39 +90,34 @@ def relax(
 ) -> Affine | None:
     """Return an affine function of ``x`` above the objective on the node; None where infinite."""
     total, nu = objective.constant, objective.logits
-    at, place, sign = _located(q, objective.neuron)
+    at, place, sign = objective.neuron or (-1, 0, 0)
     if nu is not None:
         total += dot(nu, q.layers[-1].bias)
-    for layer in reversed(range(len(q.layers) - 1)):
-        places, eta = given.neurons.get(layer, ([], Vector([], 1)))
-        if nu is None and not places and layer != at:
+    for k in reversed(range(len(q.layers) - 1)):
+        places, eta = given.neurons.get(k, ([], Vector([], 1)))
+        if nu is None and not places and k != at:
             continue
-        width = len(q.layers[layer].rows)
-        v = Vector([0] * width, 1) if nu is None else _transposed(q.layers[layer + 1], nu)
+        layer = q.layers[k]
+        v = Vector([0] * len(layer.rows), 1) if nu is None else backward(q.layers[k + 1], nu)
         den = limited(lcm(v.den, eta.den))
-        values = [0] * width
-        for k, value in zip(places, eta.ints, strict=True):
-            values[k] = value * (den // eta.den)
-        v = Vector([c * (den // v.den) for c in v.ints], den)
-        pick = by_state(values, q.layers[layer].slopes)
-        found = _pass(q.layers[layer], v, intervals[layer], pick)
-        if found is None:
+        values = dict(zip(places, (value * (den // eta.den) for value in eta.ints), strict=True))
+        v = v if den == v.den else Vector([c * (den // v.den) for c in v.ints], den)
+        passed = layer_pass(layer, v, intervals[k], by_state(values, layer.slopes),
+                            (place, sign) if k == at else (0, 0))  # fmt: skip
+        if passed is None:
             return None
-        nu, gain = found
-        if layer == at:
-            nu = Vector([c + (sign * nu.den if k == place else 0) for k, c in enumerate(nu.ints)],
-                        nu.den)  # fmt: skip
-        total += gain + dot(nu, q.layers[layer].bias)
-    g = Vector([0] * len(q.lower), 1) if nu is None else _transposed(q.layers[0], nu)
-    return _with_rows(q, Affine(total, g), given.rows)
+        nu = passed.nu
+        total += passed.gain
+    g = Vector([0] * len(q.lower), 1) if nu is None else backward(q.layers[0], nu)
+    return _with_rows(q, Affine(limited(total), g), given.rows)
 
 
-def by_state(values: list[int], slopes: Vector) -> Pick:
+def by_state(values: dict[int, int], slopes: Vector) -> Pick:
     """Return the reading of a neuron's value by its state: linear, on, off or undecided."""
 
     def pick(k: int, right: int, left: int, ends: Ends) -> int:
         low, high = ends
-        value = values[k] * slopes.den
+        value = values.get(k, 0) * slopes.den
         if slopes.ints[k] == slopes.den or (low is not None and low >= 0):
             return right + value
         return left - value if high is not None and high <= 0 else value
@@ -127,27 +125,26 @@ def by_state(values: list[int], slopes: Vector) -> Pick:
     return pick
 
 
-def _located(q: Question, neuron: tuple[int, int] | None) -> tuple[int, int, int]:
-    """Return layer, position and sign of an objective on a neuron; layer -1 without one."""
-    if neuron is None:
-        return -1, 0, 0
-    layer, (k, sign) = 0, neuron
-    while k >= len(q.layers[layer].rows):
-        k -= len(q.layers[layer].rows)
-        layer += 1
-    return layer, k, sign
-
-
-def _transposed(layer: Layer, nu: Vector) -> Vector:
+def backward(layer: Layer, nu: Vector) -> Vector:
     """Return ``W' ν``."""
     den = limited(layer.den * nu.den)
     return Vector([sum(map(mul, column, nu.ints)) for column in layer.columns], den)
 
 
-def _pass(
-    layer: Layer, v: Vector, intervals: Sequence[Ends], pick: Pick
-) -> tuple[Vector, Fraction] | None:
-    """Choose ``ν`` of a layer; return it and ``Σ max (v σ(z) - ν z)``, None where infinite."""
+class Passed(NamedTuple):
+    """The ``ν`` of a layer, and ``ν · b + Σ max (v σ(z) - ν z)``."""
+
+    nu: Vector
+    gain: Fraction
+
+
+def layer_pass(
+    layer: Layer, v: Vector, intervals: Sequence[Ends], pick: Pick, own: tuple[int, int] = (0, 0)
+) -> Passed | None:
+    """Choose the ``ν`` of a layer; None where the gain is infinite.
+
+    ``own`` is a position and the coefficient that its ``z`` has in the objective itself.
+    """
     s = layer.slopes
     nu, total = [], 0
     for k, c in enumerate(v.ints):
@@ -161,7 +158,9 @@ def _pass(
                 return None
             total += gain
     den = v.den * s.den
-    return Vector(nu, den), Fraction(total, den * SCALE)
+    nu[own[0]] += own[1] * den
+    found = Vector(nu, den)
+    return Passed(found, Fraction(total, den * SCALE) + dot(found, layer.bias))
 
 
 def highest(right: int, left: int, low: int | None, high: int | None) -> int | None:

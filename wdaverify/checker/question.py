@@ -13,9 +13,7 @@ from wdaverify.checker.reading import (
 __all__ = ["Layer", "Question", "read_question"]
 
 LOSSES = ("margin", "hinge", "cross-entropy", "zero-one")
-_KEYS = frozenset(
-    "label_cost labels loss network norm order points radius support weights".split()
-)
+_KEYS = frozenset("label_cost labels loss network norm order points radius support weights".split())
 _LAYERS = 100
 
 

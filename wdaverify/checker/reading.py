@@ -107,7 +107,9 @@ def table(value: Any, allowed: frozenset[str], required: frozenset[str] = frozen
     """Return a JSON object whose keys are among those allowed and include those required."""
     if type(value) is not dict or not required <= value.keys() <= allowed:
         found = sorted(value) if type(value) is dict else type(value).__name__
-        raise Rejected(f"expected an object with {sorted(required or allowed)}, found {found!s:.200}")
+        raise Rejected(
+            f"expected an object with {sorted(required or allowed)}, found {found!s:.200}"
+        )
     return value
 
 

@@ -117,7 +117,11 @@ def _euclidean(
     The numerators of κ are tried over the denominator ``den · 2^64 / ring.den``.
     """
     shapes = []
-    for kappa in [None, 0, *_kappas(pairs, den, ring, price)]:
+    try:
+        tried = _kappas(pairs, den, ring, price)
+    except (ArithmeticError, ValueError):  # beyond floating point
+        tried = []
+    for kappa in [None, 0, *tried]:
         y = [(v << 64) if room is None or kappa is None else min(v << 64, kappa * room)
              for v, room in pairs]  # fmt: skip
         spare = sum(((v << 64) - w) * (room or 0) for (v, room), w in zip(pairs, y, strict=True))
@@ -127,9 +131,7 @@ def _euclidean(
     return shapes
 
 
-def _kappas(
-    pairs: list[tuple[int, int | None]], den: int, ring: Ring, price: Price
-) -> list[int]:
+def _kappas(pairs: list[tuple[int, int | None]], den: int, ring: Ring, price: Price) -> list[int]:
     """Look in floating point for the κ at which the bound is best: bisection on ``t = ‖y‖/κ``."""
     rooms = [(v / den, r / ring.den) for v, r in pairs if r]
     free = sum((v / den) ** 2 for v, r in pairs if r is None)
@@ -168,9 +170,7 @@ def _highest(
     return offset + Fraction(value, den * ring.den) - rate * Fraction(t, ring.den) + extra
 
 
-def _tangent(
-    segments: Segments, den: int, ring: Ring, price: Price
-) -> tuple[Fraction, Fraction]:
+def _tangent(segments: Segments, den: int, ring: Ring, price: Price) -> tuple[Fraction, Fraction]:
     """Return ``m`` and ``K`` with ``rate · t^p >= m t - K``, near the best distance.
 
     ``K = (p-1) λ (m/(λp))^(p/(p-1))`` is taken from above, whatever ``m``.
@@ -178,7 +178,10 @@ def _tangent(
     if price.order == 1 or price.rate == 0:
         return price.rate, Fraction(0)
     p, rate = price.order, price.rate
-    m = max(_slope(segments, den, ring, price), Fraction(0))
+    try:
+        m = max(_slope(segments, den, ring, price), Fraction(0))
+    except (ArithmeticError, ValueError):  # beyond floating point: any slope is sound
+        m = Fraction(0)
     if ring.outer is None:
         m = max(m, Fraction(segments[-1][1], den))
     return m, (p - 1) * rate * power(m / (rate * p), p / (p - 1))[1]
@@ -191,7 +194,7 @@ def _slope(segments: Segments, den: int, ring: Ring, price: Price) -> Fraction:
     t = 0
     for length, slope in segments:
         stop = INFINITE if length is None else (t + length) / ring.den
-        best = (slope / den / rate) ** (1 / (p - 1))
+        best = _grown(slope / den / rate, 1 / (p - 1))
         if best < stop or stop > outer:
             break
         t += length or 0
@@ -199,3 +202,10 @@ def _slope(segments: Segments, den: int, ring: Ring, price: Price) -> Fraction:
         return Fraction(slope, den)
     at = min(max(inner, t / ring.den), outer) if best < stop else outer
     return Fraction(rate * at ** (p - 1))
+
+
+def _grown(base: float, exponent: float) -> float:
+    try:
+        return base**exponent
+    except OverflowError:
+        return INFINITE
