@@ -138,7 +138,9 @@ def _kappas(pairs: list[tuple[int, int | None]], den: int, ring: Ring, price: Pr
     inner, outer = ring.inner / ring.den, INFINITE if ring.outer is None else ring.outer / ring.den
     rate, p = float(price.rate), float(price.order)
     low, high = 0.0, max((v / r for v, r in rooms), default=0.0)
-    while high - low > 1e-16 * high and high > 1e-300:
+    for _ in range(200):
+        if high - low <= 4e-16 * high:
+            break
         kappa = (low + high) / 2
         length = (free + sum(min(v, kappa * r) ** 2 for v, r in rooms)) ** 0.5
         t = length / kappa
@@ -198,9 +200,9 @@ def _slope(segments: Segments, den: int, ring: Ring, price: Price) -> Fraction:
         if best < stop or stop > outer:
             break
         t += length or 0
-    if max(inner, t / ring.den) <= best <= outer:
+    at = min(max(best, inner, t / ring.den), outer)
+    if at == best:
         return Fraction(slope, den)
-    at = min(max(inner, t / ring.den), outer) if best < stop else outer
     return Fraction(rate * at ** (p - 1))
 
 

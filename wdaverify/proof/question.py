@@ -89,7 +89,9 @@ def _support(problem: Problem, points: Floats) -> dict[str, Any]:
         features = np.flatnonzero(row)
         k = int(features[0]) if len(features) == 1 else 0
         end = float(bound) / float(row[k]) if len(features) == 1 else np.nan
-        if not np.isfinite(end) or Fraction(end) * Fraction(row[k].item()) != Fraction(bound.item()):
+        if not np.isfinite(end) or Fraction(end) * Fraction(row[k].item()) != Fraction(
+            bound.item()
+        ):
             kept.append(r)
         elif row[k] > 0 and (points[:, k] <= end).all():
             upper[k] = min(upper[k], end)
