@@ -149,20 +149,17 @@ def test_refreshed_intervals_hold_and_only_shrink(seed):
     problem = random_problem(rng)
     q = read_question(question_line(problem, 1.0))
     region = everywhere(q)
-    start, node = root(q, region), random_node(rng, q, region)
-    for before, after in zip(start.intervals, node.intervals, strict=True):
-        for (a, b), (c, d) in zip(before, after, strict=True):
-            assert a <= c
-            assert d <= b
     for x in points(rng, q):
         hidden = evaluate(problem, x)[:-1]
-        signed = all(
-            (low < 0 or layer[k] >= 0 or low / SCALE <= layer[k]) and (high > 0 or layer[k] <= 0)
-            for layer, ends in zip(hidden, node.intervals, strict=True)
-            for k, (low, high) in enumerate(ends)
-        )
-        if signed and not node.empty:
-            assert in_node(node, hidden) or True
+        node = root(q, region)
+        for k in rng.sample(range(q.neurons), min(3, q.neurons)):
+            at, place = position(q, k)
+            child = refreshed(q, decided(node, at, place, on=hidden[at][place] >= 0), region)
+            for before, after in zip(node.intervals, child.intervals, strict=True):
+                assert all(a[0] <= b[0] and b[1] <= a[1] for a, b in zip(before, after, strict=True))
+            node = child
+        assert not node.empty
+        assert in_node(node, hidden)
 
 
 def test_first_layer_is_exact_and_relu_is_back_substituted():

@@ -167,7 +167,8 @@ class Upper:
         return self._rings[i, span]
 
     def _moved(self, i: int, label: int) -> Fraction:
-        return (self.q.label_cost or Fraction(0)) * (label != self.q.labels[i])
+        """Return the price ``λ κ`` of a label move, if it is one."""
+        return self.rate * (self.q.label_cost or 0) * (label != self.q.labels[i])
 
     def _start(self, mode: Any, samples: list[tuple[int, Span]]) -> tuple[Node, Ring | None]:
         """Return the root and the region over which its intervals hold."""
@@ -223,7 +224,7 @@ class Upper:
         worst = Fraction(0)
         for label in self.q.labels_of(i):
             found = [self._reach(i, label, j) for j in self._targets(None, label)]
-            moved = self.rate * self._moved(i, label)
+            moved = self._moved(i, label)
             if not all(began for _, began in found):
                 worst = max(worst, 1 - moved)
                 continue
