@@ -68,7 +68,10 @@ def affine(name, radius, multiplier, gain, direction, outer=None):
     losses = problem.nominal_losses.tolist()
     atoms = []
     for i, (x, y) in enumerate(zip(problem.points.tolist(), problem.labels.tolist(), strict=True)):
-        moved = [Fraction(v) + (1 - 2 * y) * Fraction(radius) * d for v, d in zip(x, direction, strict=True)]
+        moved = [
+            Fraction(v) + (1 - 2 * y) * Fraction(radius) * d
+            for v, d in zip(x, direction, strict=True)
+        ]
         atoms.append([i, y, str_of(problem.exact_probabilities[i]), [str_of(v) for v in moved]])
     trees = [
         ({"label": y, "target": 1 - y,
@@ -122,7 +125,12 @@ def polytope_triangle():
 def zero_one_line():
     """The trees end a little before the error set."""
     problem = golden("zero-one-line")
-    atoms = [[i, y, 0.125, x] for i, (x, y) in enumerate(zip(problem.points.tolist(), problem.labels.tolist(), strict=True))]
+    atoms = [
+        [i, y, 0.125, x]
+        for i, (x, y) in enumerate(
+            zip(problem.points.tolist(), problem.labels.tolist(), strict=True)
+        )
+    ]
     atoms[1][3] = [0]
     atoms[2][3] = [0]
     atoms[3:4] = [[3, 1, 0.0625, [0]], [3, 1, 0.0625, [0.5]]]
@@ -136,10 +144,18 @@ def zero_one_line():
 
 def zero_one_line_inf():
     problem = golden("zero-one-line-inf")
-    atoms = [[i, y, 0.125, x] for i, (x, y) in enumerate(zip(problem.points.tolist(), problem.labels.tolist(), strict=True))]
+    atoms = [
+        [i, y, 0.125, x]
+        for i, (x, y) in enumerate(
+            zip(problem.points.tolist(), problem.labels.tolist(), strict=True)
+        )
+    ]
     atoms[1][3] = [0]
     trees = [
-        ({"label": y, "target": 1 - y, "samples": [[i, 0, 0.375] for i in group]}, {"cuts": [{"target": 1 - y}]})
+        (
+            {"label": y, "target": 1 - y, "samples": [[i, 0, 0.375] for i in group]},
+            {"cuts": [{"target": 1 - y}]},
+        )
         for y, group in ((0, [2, 5, 7]), (1, [3, 4, 6]))
     ]
     return problem, 0.375, value(atoms, 0, None, *trees), Fraction(1, 4)
@@ -180,7 +196,9 @@ def cross_entropy_interval():
 
 def leaky_and_linear():
     """A linear neuron before a leaky one: ``leaky(x)`` on [-3, 3], slope 1/2 below 0."""
-    network = ReLUNetwork([[[2.0]], [[0.5]], [[0.0], [1.0]]], [[1.0], [-0.5], [0.0, 0.0]], [[1.0], [0.5]])
+    network = ReLUNetwork(
+        [[[2.0]], [[0.5]], [[0.0], [1.0]]], [[1.0], [-0.5], [0.0, 0.0]], [[1.0], [0.5]]
+    )
     problem = Problem(network, [[-1.0]], [0], support=Box(-3.0, 3.0), cost=TransportCost("l1"))
     atoms = [[0, 0, 0.5, [3.0]], [0, 0, 0.5, [-1.0]]]
     for_all = ({"intervals": "support"}, {"split": 1}, LEAF, LEAF)
@@ -239,7 +257,17 @@ def lipschitz_flat():
     flat = {"cuts": [{"flat": True, "neurons": [0, 2, 1, 1]}]}
     also = {"cuts": [{"flat": True, "neurons": [0, 2, 1, 1]}]}
     head = tree(samples=[])
-    body = [{"witness": [0, 1, [1]]}, {"tree": head}, SPLIT, {"split": 1}, {}, flat, {"split": 1}, also, {}]
+    body = [
+        {"witness": [0, 1, [1]]},
+        {"tree": head},
+        SPLIT,
+        {"split": 1},
+        {},
+        flat,
+        {"split": 1},
+        also,
+        {},
+    ]
     return twins(2.0, 0.0), 1.0, body, 3
 
 
@@ -247,7 +275,17 @@ def lipschitz_empty():
     """Off for ``x``, on for ``x - 1``: nothing."""
     empty = {"cuts": [{"empty": True, "neurons": [0, 1, 1, 1]}]}
     head = tree(samples=[], intervals="support")
-    body = [{"witness": [0, 1, [2]]}, {"tree": head}, SPLIT, {"split": 1}, {}, empty, {"split": 1}, {}, {}]
+    body = [
+        {"witness": [0, 1, [2]]},
+        {"tree": head},
+        SPLIT,
+        {"split": 1},
+        {},
+        empty,
+        {"split": 1},
+        {},
+        {},
+    ]
     return twins(1.0, -1.0), 1.0, body, 2
 
 
@@ -256,4 +294,6 @@ def every():
     """Return ``name -> (problem, radius, body, value, kind)``."""
     found = {make.__name__: (*make(), "value") for make in VALUES}
     found |= {make.__name__: (*make(), "slope") for make in (slope_relu_line, slope_of_a_box)}
-    return found | {make.__name__: (*make(), "lipschitz") for make in (lipschitz_flat, lipschitz_empty)}
+    return found | {
+        make.__name__: (*make(), "lipschitz") for make in (lipschitz_flat, lipschitz_empty)
+    }

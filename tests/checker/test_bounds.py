@@ -2,6 +2,7 @@
 
 import random
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def random_problem(rng, *, norm="linf", polytope=False, classes=3):
     widths = [n, *[rng.choice([1, 2, 4]) for _ in range(rng.choice([0, 1, 2, 3]))], classes]
     weights = [
         [[rng.choice([0, 1, -1, rng.gauss(0, 1)]) for _ in range(a)] for _ in range(b)]
-        for a, b in zip(widths, widths[1:], strict=False)
+        for a, b in pairwise(widths)
     ]
     biases = [[rng.gauss(0, 0.5) for _ in range(b)] for b in widths[1:]]
     slopes = [[rng.choice(SLOPES) for _ in range(b)] for b in widths[1:-1]]
@@ -137,7 +138,9 @@ def test_intervals_hold_over_box_and_ball(norm, seed):
                            (ring_of(q, q.points[1], Fraction(0), Fraction(1, 2)), 0.5)):  # fmt: skip
         node = root(q, region)
         assert not node.empty
-        assert all(low is not None and high is not None for ends in node.intervals for low, high in ends)
+        assert all(
+            low is not None and high is not None for ends in node.intervals for low, high in ends
+        )
         for x in points(rng, q, 30):
             moved = x if radius is None else [Fraction(1, 4) + (v - Fraction(1, 4)) / 16 for v in x]
             assert in_node(node, evaluate(problem, moved)[:-1])
@@ -156,7 +159,9 @@ def test_refreshed_intervals_hold_and_only_shrink(seed):
             at, place = position(q, k)
             child = refreshed(q, decided(node, at, place, on=hidden[at][place] >= 0), region)
             for before, after in zip(node.intervals, child.intervals, strict=True):
-                assert all(a[0] <= b[0] and b[1] <= a[1] for a, b in zip(before, after, strict=True))
+                assert all(
+                    a[0] <= b[0] and b[1] <= a[1] for a, b in zip(before, after, strict=True)
+                )
             node = child
         assert not node.empty
         assert in_node(node, hidden)

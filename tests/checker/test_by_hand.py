@@ -6,7 +6,7 @@ import pytest
 from checker.by_hand import every
 from checker.forge import lines_of, write
 
-from wdaverify.checker.verdict import check
+from wdaverify.checker.verdict import check_file
 
 LOOSE = {"relu_line": 2e-9, "zero_one_line": 1e-11, "zero_one_label_move": 1e-11,
          "cross_entropy_interval": 1e-12, "relu_line_order_three_halves": 1e-14,
@@ -19,7 +19,7 @@ def test_accepted(name, tmp_path):
     true, slack = Fraction(true), Fraction(LOOSE.get(name, 0))
     ends = [f"{v.numerator}/{v.denominator}" for v in (true - slack, true + slack)]
     lines = lines_of(problem, radius, body, lower=ends[0], upper=ends[1], kind=kind)
-    verdict = check(write(tmp_path / "proof", lines))
+    verdict = check_file(write(tmp_path / "proof", lines))
     assert verdict.accepted, verdict
     assert true - slack <= verdict.lower <= verdict.upper <= true + slack
     assert verdict.line == len(lines) + 1
@@ -33,6 +33,6 @@ def test_claims_beyond_are_rejected(name, low, high, tmp_path):
     ends = [true - slack + Fraction(low), true + slack + Fraction(high)]
     ends = [f"{v.numerator}/{v.denominator}" for v in ends]
     lines = lines_of(problem, radius, body, lower=ends[0], upper=ends[1], kind=kind)
-    verdict = check(write(tmp_path / "proof", lines))
+    verdict = check_file(write(tmp_path / "proof", lines))
     assert not verdict.accepted
     assert "claimed" in verdict.reason

@@ -5,20 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from wdaverify.checker.verdict import NotAProofError, Verdict, check
+from wdaverify.checker.verdict import NotAProofError, check_file, describe
 
 USAGE = "usage: python -m wdaverify.checker FILE [--json FILE]"
-
-
-def describe(verdict: Verdict) -> str:
-    """Return the verdict in words."""
-    if not verdict.accepted:
-        return f"rejected at line {verdict.line}: {verdict.reason}"
-    ends = verdict.fields()
-    return (
-        f"accepted: {verdict.kind} in [{ends['lower']!r}, {ends['upper']!r}]\n"
-        f"question {verdict.question} (radius {verdict.radius!r})"
-    )
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +18,7 @@ def main(arguments: list[str]) -> int:
         return 2
     started = time.monotonic()
     try:
-        verdict = check(files[0])
+        verdict = check_file(files[0])
         head = {"schema": "wdaverify/1", "command": "check",
                 "seconds": round(time.monotonic() - started, 6)}  # fmt: skip
         text = json.dumps(head | verdict.fields(), indent=2) + "\n"

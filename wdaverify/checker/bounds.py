@@ -1,6 +1,6 @@
 r"""What a cut proves: a Lagrangian bound on a node of a tree, for any multipliers.
 
-For all ``x`` of the node, with ``v`` the coefficients of a layer's outputs and ``ν`` its multipliers,
+For all ``x`` of the node, with ``v`` the coefficients of a layer's outputs, ``ν`` its multipliers,
 
 .. math:: o(x) \le \text{constant} + \sum_k \max_{l_k \le z \le u_k} (v_k \sigma_k(z) - \nu_k z)
           + g\cdot x, \qquad v_{l-1} = W_l^\top \nu_l
@@ -16,7 +16,16 @@ from typing import Any, NamedTuple
 
 from wdaverify.checker.question import Layer, Question
 from wdaverify.checker.reading import (
-    Rejected, Vector, dot, entries, fractions, index, limited, number, table, vector,
+    JSON,
+    Rejected,
+    Vector,
+    dot,
+    entries,
+    fractions,
+    index,
+    limited,
+    number,
+    vector,
 )  # fmt: skip
 from wdaverify.checker.transport import Affine
 
@@ -33,7 +42,7 @@ ANY: Ends = (None, None)
 
 
 class Objective(NamedTuple):
-    """``logits · z_L + constant``, plus ``sign · z`` of one hidden neuron ``(layer, position, sign)``."""
+    """``logits · z_L + constant``, plus ``sign · z`` of a hidden neuron ``(layer, position, sign)``."""
 
     logits: Vector | None
     constant: Fraction
@@ -76,11 +85,11 @@ def multipliers(q: Question, item: dict[str, Any], depth: int) -> Multipliers:
     )
 
 
-def _sparse(value: Any, count: int, what: str) -> tuple[list[int], list[Any]]:
+def _sparse(value: JSON, count: int, what: str) -> tuple[list[int], list[Any]]:
     """Read ``[k, value, k, value, …]`` with rising ``k``."""
     flat = entries(value)
     keys = [index(k, count, what) for k in flat[::2]]
-    if len(flat) % 2 or any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+    if len(flat) % 2 or keys != sorted(set(keys)):
         raise Rejected(f"expected {what}s in rising order, each with a value")
     return keys, flat[1::2]
 
@@ -164,7 +173,7 @@ def layer_pass(
 
 
 def highest(right: int, left: int, low: int | None, high: int | None) -> int | None:
-    """Return ``max { right · max(z,0) + left · min(z,0) : low <= z <= high }``, None if infinite."""
+    """Return the maximum of ``right · max(z,0) + left · min(z,0)`` over the interval."""
     if (high is None and right > 0) or (low is None and left < 0):
         return None
     ends = [z * (right if z > 0 else left) for z in (low, high) if z is not None]

@@ -9,12 +9,21 @@ from wdaverify.checker.losses import loss_at
 from wdaverify.checker.nodes import Node, root
 from wdaverify.checker.question import Question
 from wdaverify.checker.reading import (
-    Lines, Rejected, Vector, entries, fractions, index, limited, number, table, vector,
+    JSON,
+    Lines,
+    Rejected,
+    Vector,
+    entries,
+    index,
+    limited,
+    number,
+    table,
+    vector,
 )  # fmt: skip
 from wdaverify.checker.transport import FREE, Price, Ring, everywhere, ring_of
 from wdaverify.checker.trees import Samples, walk
 
-__all__ = ["Upper", "atom", "distance", "lower_end"]
+__all__ = ["Lower", "Upper", "atom", "distance"]
 
 _TREE = frozenset(["label", "target", "intervals", "samples"])
 Span = tuple[Fraction, Fraction | None]
@@ -51,7 +60,7 @@ def cost_above(q: Question, x: Vector, i: int, y: int) -> Fraction:
     return cost + (q.label_cost or 0) * (y != q.labels[i])
 
 
-def atom(q: Question, item: Any) -> tuple[int, Fraction, Fraction, Fraction]:
+def atom(q: Question, item: JSON) -> tuple[int, Fraction, Fraction, Fraction]:
     """Return sample, mass, loss (or less) and cost (or more) of ``[i, y, weight, [x, …]]``."""
     raw = entries(item, 4)
     i = index(raw[0], len(q.points), "sample")
@@ -72,7 +81,7 @@ class Lower:
         self.loss = self.cost = Fraction(0)
         self.best = Fraction(0)
 
-    def add(self, item: Any) -> None:
+    def add(self, item: JSON) -> None:
         """Add an atom."""
         i, mass, loss, cost = atom(self.q, item)
         self.masses[i] = limited(self.masses[i] + mass)
@@ -93,7 +102,7 @@ class Lower:
 class Upper:
     """The multiplier, the bounds of the samples, and what the trees have shown."""
 
-    def __init__(self, q: Question, item: Any) -> None:
+    def __init__(self, q: Question, item: JSON) -> None:
         keys = frozenset(["multiplier", "bounds"])
         raw = table(item, keys, keys)
         self.q, self.rate = q, number(raw["multiplier"])
@@ -109,7 +118,7 @@ class Upper:
         self._rings: dict[tuple[int, Span], Ring] = {}
         self._roots: dict[Any, tuple[Node, Ring | None]] = {"none": (root(q, None), None)}
 
-    def tree(self, item: Any, lines: Lines) -> None:
+    def tree(self, item: JSON, lines: Lines) -> None:
         """Check a tree and note what it covers."""
         q, raw = self.q, table(item, _TREE, _TREE)
         label = index(raw["label"], q.classes, "label")
@@ -140,7 +149,7 @@ class Upper:
             total = limited(total + mass * value)
         return total
 
-    def _targets(self, target: Any, label: int) -> list[int]:
+    def _targets(self, target: JSON, label: int) -> list[int]:
         if self.q.loss == "cross-entropy":
             if target is not None:
                 raise Rejected("the target of cross-entropy is null")
@@ -152,7 +161,7 @@ class Upper:
             raise Rejected("the target is the label itself")
         return [j]
 
-    def _sample(self, entry: Any, label: int) -> tuple[int, Span]:
+    def _sample(self, entry: JSON, label: int) -> tuple[int, Span]:
         raw = entries(entry, 3)
         i = index(raw[0], len(self.q.points), "sample")
         if label not in self.q.labels_of(i):
@@ -170,7 +179,7 @@ class Upper:
         """Return the price ``λ κ`` of a label move, if it is one."""
         return self.rate * (self.q.label_cost or 0) * (label != self.q.labels[i])
 
-    def _start(self, mode: Any, samples: list[tuple[int, Span]]) -> tuple[Node, Ring | None]:
+    def _start(self, mode: JSON, samples: list[tuple[int, Span]]) -> tuple[Node, Ring | None]:
         """Return the root and the region over which its intervals hold."""
         if mode not in ("none", "support", "ball") or (mode == "ball" and len(samples) > 1):
             raise Rejected("intervals: expected none, support, or ball (for one sample)")

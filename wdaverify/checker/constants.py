@@ -6,11 +6,17 @@ from typing import Any, NamedTuple
 
 from wdaverify.checker.bounds import NOTHING, Ends, Multipliers, Objective, multipliers, relax
 from wdaverify.checker.enclosures import sqrt
-from wdaverify.checker.losses import difference, objective
+from wdaverify.checker.losses import difference
 from wdaverify.checker.nodes import Node
 from wdaverify.checker.question import Question
 from wdaverify.checker.reading import (
-    Rejected, Vector, entries, fractions, index, table, vector,
+    JSON,
+    Rejected,
+    Vector,
+    entries,
+    fractions,
+    index,
+    vector,
 )  # fmt: skip
 from wdaverify.checker.transport import FREE, Ring, maximum
 from wdaverify.checker.trees import bound_of_cut
@@ -64,7 +70,7 @@ def dual_norm(q: Question, g: Vector) -> tuple[Fraction, Fraction]:
     return exact, exact
 
 
-def witness(q: Question, item: Any) -> Fraction:
+def witness(q: Question, item: JSON) -> Fraction:
     """Return a lower bound of ``L``: the dual norm of a gradient at a point inside a cell."""
     raw = entries(item, 3)
     y, j = (index(v, q.classes, "label") for v in raw[:2])

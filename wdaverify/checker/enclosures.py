@@ -85,8 +85,8 @@ def _taylor(r: int, *, up: bool) -> int:
 
 
 def power(x: Fraction, q: Fraction) -> tuple[Fraction, Fraction]:
-    """Enclose ``x^q`` for ``x >= 0``, ``q > 0``; exact for whole ``q`` up to 64, ``x`` not too long."""
-    if x == 0 or x == 1:
+    """Enclose ``x^q`` for ``x >= 0``, ``q > 0``; exact for whole ``q`` and short ``x``."""
+    if x in {0, 1}:
         return x, x
     if q.denominator == 1 and q * max(bits(x), 1024) <= BITS:
         return x**q.numerator, x**q.numerator

@@ -45,7 +45,7 @@ def loss_at(q: Question, logits: list[Fraction], label: int) -> Fraction:
     if q.loss == "zero-one":
         return Fraction(int(max(m) >= 0))
     top = max(Fraction(0), *m)
-    return top + log(sum(exp(v - top)[0] for v in (Fraction(0), *m)))[0]
+    return top + log(sum((exp(v - top)[0] for v in (Fraction(0), *m)), Fraction(0)))[0]
 
 
 def above_cross_entropy(
@@ -71,6 +71,6 @@ def above_cross_entropy(
             raise Rejected(f"more than {CORNERS} corners of a box of margins")
     for corner in product(*choices):
         height = constant + sum(v for _, v in corner)
-        if log(1 + sum(e for e, _ in corner))[1] > height:
+        if log(sum((e for e, _ in corner), Fraction(1)))[1] > height:
             return False
     return True

@@ -7,13 +7,36 @@ from typing import Any, NamedTuple
 
 from wdaverify.checker.enclosures import power
 from wdaverify.checker.reading import (
-    Rejected, Vector, dot, entries, fractions, index, number, parse, table, vector,
+    JSON,
+    Rejected,
+    Vector,
+    dot,
+    entries,
+    fractions,
+    index,
+    number,
+    parse,
+    table,
+    vector,
 )  # fmt: skip
 
 __all__ = ["Layer", "Question", "read_question"]
 
 LOSSES = ("margin", "hinge", "cross-entropy", "zero-one")
-_KEYS = frozenset("label_cost labels loss network norm order points radius support weights".split())
+_KEYS = frozenset(
+    [
+        "label_cost",
+        "labels",
+        "loss",
+        "network",
+        "norm",
+        "order",
+        "points",
+        "radius",
+        "support",
+        "weights",
+    ]
+)
 _LAYERS = 100
 
 
@@ -143,7 +166,7 @@ def read_question(line: bytes) -> Question:
     return question
 
 
-def _layers(value: Any) -> list[Layer]:
+def _layers(value: JSON) -> list[Layer]:
     layers: list[Layer] = []
     if not 1 <= len(entries(value)) <= _LAYERS:
         raise Rejected(f"expected 1 to {_LAYERS} layers, found {len(value)}")
@@ -162,7 +185,7 @@ def _layers(value: Any) -> list[Layer]:
     return layers
 
 
-def _support(value: Any, n: int) -> tuple[Any, ...]:
+def _support(value: JSON, n: int) -> tuple[Any, ...]:
     """Return lower, upper, rows and their right-hand sides."""
     keys = frozenset(["A", "b", "lower", "upper"])
     s = table(value, keys, keys)

@@ -21,6 +21,8 @@ LINE = 1 << 26
 TOTAL = 1 << 32
 _FRACTION = re.compile(rf"(-?[0-9]{{1,{DIGITS}}})/([0-9]{{1,{DIGITS}}})", re.ASCII)
 
+JSON = Any
+"""What a line of JSON can hold; nothing about it is believed."""
 Number = TypeVar("Number", int, Fraction)
 
 
@@ -35,7 +37,7 @@ class Vector(NamedTuple):
     den: int
 
 
-def ratio(value: Any) -> tuple[int, int]:
+def ratio(value: JSON) -> tuple[int, int]:
     """Return numerator and positive denominator of a JSON number or ``"p/q"``."""
     kind = type(value)
     if kind is float and math.isfinite(value):
@@ -49,12 +51,12 @@ def ratio(value: Any) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def number(value: Any) -> Fraction:
+def number(value: JSON) -> Fraction:
     """Return a JSON number or ``"p/q"`` as a rational."""
     return Fraction(*ratio(value))
 
 
-def vector(values: Any, length: int | None = None) -> Vector:
+def vector(values: JSON, length: int | None = None) -> Vector:
     """Return a JSON list of numbers over one denominator, at most 65,536 bits long."""
     pairs = [ratio(v) for v in entries(values, length)]
     den = 1
@@ -88,7 +90,7 @@ def limited(value: Number) -> Number:
     return value
 
 
-def entries(value: Any, length: int | None = None) -> list[Any]:
+def entries(value: JSON, length: int | None = None) -> list[Any]:
     """Return a JSON list, of that length where one is given."""
     if type(value) is not list or (length is not None and len(value) != length):
         found = f"a list of {len(value)}" if type(value) is list else type(value).__name__
@@ -96,14 +98,14 @@ def entries(value: Any, length: int | None = None) -> list[Any]:
     return value
 
 
-def index(value: Any, count: int, what: str) -> int:
+def index(value: JSON, count: int, what: str) -> int:
     """Return an integer from 0 to ``count - 1``."""
     if type(value) is not int or not 0 <= value < count:
         raise Rejected(f"{what}: expected 0 to {count - 1}, found {str(value)[:40]}")
     return value
 
 
-def table(value: Any, allowed: frozenset[str], required: frozenset[str] = frozenset()) -> Any:
+def table(value: JSON, allowed: frozenset[str], required: frozenset[str] = frozenset()) -> JSON:
     """Return a JSON object whose keys are among those allowed and include those required."""
     if type(value) is not dict or not required <= value.keys() <= allowed:
         found = sorted(value) if type(value) is dict else type(value).__name__
@@ -137,7 +139,7 @@ class Lines:
             raise Rejected("an empty line")
         return line[:-1]
 
-    def next(self) -> Any:
+    def next(self) -> JSON:
         """Return the JSON value of the next line."""
         line = self.raw()
         if not line:
@@ -145,7 +147,7 @@ class Lines:
         return parse(line)
 
 
-def parse(line: bytes) -> Any:
+def parse(line: bytes) -> JSON:
     """Return the JSON value of a line."""
     try:
         return json.loads(line.decode("utf-8"), parse_constant=_refuse)
@@ -153,5 +155,5 @@ def parse(line: bytes) -> Any:
         raise Rejected(f"not JSON: {str(error)[:80]}") from None
 
 
-def _refuse(name: str) -> Any:
+def _refuse(name: str) -> JSON:
     raise Rejected(f"{name} is not a number here")

@@ -19,6 +19,10 @@ Segments = list[tuple[int | None, int]]
 """Lengths over the ring's denominator (None: no end), falling slopes over the gradient's."""
 
 
+Shape = tuple[Fraction, Segments, int]
+"""Offset, segments, and the denominator of their slopes."""
+
+
 class Affine(NamedTuple):
     """The function ``constant + gradient · x``."""
 
@@ -111,12 +115,12 @@ def _knapsack(pairs: list[tuple[int, int | None]]) -> Segments:
 
 def _euclidean(
     pairs: list[tuple[int, int | None]], den: int, ring: Ring, price: Price
-) -> list[tuple[Fraction, Segments, int]]:
+) -> list[Shape]:
     """Return ``Σ (|g_k| - y_k) r_k + ‖y‖ t`` with ``y_k = min(|g_k|, κ r_k)`` for several κ.
 
     The numerators of κ are tried over the denominator ``den · 2^64 / ring.den``.
     """
-    shapes = []
+    shapes: list[Shape] = []
     try:
         tried = _kappas(pairs, den, ring, price)
     except (ArithmeticError, ValueError):  # beyond floating point
@@ -208,6 +212,6 @@ def _slope(segments: Segments, den: int, ring: Ring, price: Price) -> Fraction:
 
 def _grown(base: float, exponent: float) -> float:
     try:
-        return base**exponent
+        return float(base**exponent)
     except OverflowError:
         return INFINITE

@@ -10,7 +10,7 @@ from wdaverify.checker.bounds import multipliers, relax
 from wdaverify.checker.losses import above_cross_entropy, objective
 from wdaverify.checker.nodes import Node, decided, position, refreshed
 from wdaverify.checker.question import Question
-from wdaverify.checker.reading import Lines, Rejected, entries, index, number, table
+from wdaverify.checker.reading import JSON, Lines, Rejected, entries, index, number, table
 from wdaverify.checker.transport import FREE, Affine, Price, Ring, maximum
 
 __all__ = ["Goal", "Samples", "bound_of_cut", "walk"]
@@ -24,7 +24,9 @@ Open = TypeVar("Open")
 class Goal(Protocol[Open]):
     """What a tree is about."""
 
-    label: int
+    @property
+    def label(self) -> int:
+        """Return the label of the tree."""
 
     def rings(self, todo: Open) -> list[Ring]:
         """Return where something is open."""
@@ -66,13 +68,16 @@ def _children(q: Question, node: Node, item: dict[str, Any], label: int) -> list
         table(item, _NODE - {"margin", "at"})
         place = position(q, index(item["split"], q.neurons, "split"))
         return [decided(node, *place, on=on) for on in (False, True)]
-    j, at = index(item["margin"], q.classes, "margin"), number(table(item, _NODE, {"at"})["at"])
+    j, at = (
+        index(item["margin"], q.classes, "margin"),
+        number(table(item, _NODE, frozenset(["at"]))["at"]),
+    )
     if j == label:
         raise Rejected("a margin against the label itself")
     return [node._replace(margins=(*node.margins, (j, at, side))) for side in (1, -1)]
 
 
-def _lemma(q: Question, node: Node, value: Any, label: int, rings: list[Ring]) -> Node:
+def _lemma(q: Question, node: Node, value: JSON, label: int, rings: list[Ring]) -> Node:
     """Check a lemma and return the node after it."""
     k, state, item = entries(value, 3)
     place = position(q, index(k, q.neurons, "lemma"))
@@ -111,24 +116,24 @@ class Samples(NamedTuple):
     ) -> dict[int, list[int]]:
         """Return what is left open."""
         empty = "empty" in item
-        target = (
-            -1 if "theta" in item or empty else index(item.get("target"), self.q.classes, "target")
-        )
-        keys = list(todo) if empty else [target]
+        own = -1 if "theta" in item else item.get("target")
+        keys = [key for key in todo if empty or key == own]
         affine = bound_of_cut(self.q, node, item, self.label)
+        if affine is None:
+            return todo
         left = dict(todo)
-        for key in keys if affine is not None else []:
-            left[key] = [s for s in todo.get(key, []) if not self._settled(affine, s, empty)]
+        for key in keys:
+            left[key] = [s for s in todo[key] if not self._settled(affine, s, empty=empty)]
         return {key: group for key, group in left.items() if group}
 
-    def _settled(self, affine: Affine, s: int, empty: bool) -> bool:
+    def _settled(self, affine: Affine, s: int, *, empty: bool) -> bool:
         if empty or self.limits is None:
             bound = maximum(affine, self.around[s], FREE)
             return bound is not None and bound < 0
         bound = maximum(affine, self.around[s], self.price)
         return bound is not None and bound <= self.limits[s]
 
-    def leaf(self, node: Node, todo: dict[int, list[int]]) -> None:
+    def leaf(self, node: Node, todo: dict[int, list[int]]) -> None:  # noqa: ARG002
         """Reject the leaf."""
         key, group = next(iter(todo.items()))
         raise Rejected(f"leaf: sample {group[0]} of the tree, target {key}, is not bounded")

@@ -10,14 +10,22 @@ from wdaverify.checker.claims import Lower, Upper
 from wdaverify.checker.constants import Cells, possible_labels, slope_question, witness
 from wdaverify.checker.nodes import root
 from wdaverify.checker.question import Question, read_question
-from wdaverify.checker.reading import Lines, Rejected, bits, entries, index, number, parse, table
+from wdaverify.checker.reading import (
+    JSON,
+    Lines,
+    Rejected,
+    bits,
+    entries,
+    index,
+    number,
+    table,
+)
 from wdaverify.checker.transport import everywhere
 from wdaverify.checker.trees import walk
 
-__all__ = ["NotAProofError", "Verdict", "check", "downwards", "upwards"]
+__all__ = ["NotAProofError", "Verdict", "check_file", "describe", "downwards", "upwards"]
 
 _HEADER = frozenset(["format", "version", "kind", "question", "lower", "upper", "tool"])
-KINDS = ("value", "slope", "lipschitz")
 Bracket = tuple[Fraction, Fraction]
 
 
@@ -35,21 +43,26 @@ class Verdict(NamedTuple):
     upper: Fraction | None
     reason: str
     line: int
-    radius: float | None = None
+    radius: float | str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Return the JSON fields; floats are rounded outwards."""
-        ends = {}
-        if self.lower is not None and self.upper is not None:
-            ends = {"lower": _json(downwards(self.lower)), "upper": _json(upwards(self.upper)),
-                    "lower_exact": _exact(self.lower), "upper_exact": _exact(self.upper)}  # fmt: skip
-        nothing = dict.fromkeys(("lower", "upper", "lower_exact", "upper_exact"))
-        return {"accepted": self.accepted, **nothing, **ends, "kind": self.kind,
-                "question": self.question, "radius": self.radius,
-                "reason": self.reason, "line": self.line}  # fmt: skip
+        low, high = self.lower, self.upper
+        return {
+            "accepted": self.accepted,
+            "lower": None if low is None else _json(downwards(low)),
+            "upper": None if high is None else _json(upwards(high)),
+            "lower_exact": None if low is None else _exact(low),
+            "upper_exact": None if high is None else _exact(high),
+            "kind": self.kind,
+            "question": self.question,
+            "radius": self.radius,
+            "reason": self.reason,
+            "line": self.line,
+        }
 
 
-def check(path: Path | str) -> Verdict:
+def check_file(path: Path | str) -> Verdict:
     """Check a proof file.
 
     Raises
@@ -67,31 +80,37 @@ def check(path: Path | str) -> Verdict:
 def _checked(lines: Lines) -> Verdict:
     try:
         header = table(lines.next(), _HEADER, _HEADER - {"tool"})
-        if (header["format"], header["version"]) != ("wdaverify-proof", 1):
-            raise Rejected("expected format wdaverify-proof, version 1")
+        known = header["format"] == "wdaverify-proof" and header["version"] == 1
     except Rejected as reason:
         raise NotAProofError(f"not a proof file: {reason}") from None
-    kind, q = header["kind"], None
+    if not known:
+        raise NotAProofError("not a proof file: expected format wdaverify-proof, version 1")
     try:
-        if kind not in KINDS:
-            raise Rejected(f"kind: expected one of {', '.join(KINDS)}")
-        claim = number(header["lower"]), number(header["upper"])
-        q = read_question(lines.raw())
-        if header["question"] != q.digest:
-            raise Rejected("the header names another question")
-        lower, upper = {"value": _value, "slope": _slope, "lipschitz": _lipschitz}[kind](q, lines)
-        if claim[0] > lower or claim[1] < upper:
-            raise Rejected(f"claimed [{_show(claim)}], proved only [{_show((lower, upper))}]")
-        if lower > upper:
-            raise Rejected("lower exceeds upper: a contradiction")
+        q, (lower, upper) = _proved(header, lines)
     except Rejected as reason:
-        digest = header["question"] if q is None else q.digest
-        return Verdict(False, str(kind)[:20], _digest(digest), None, None, str(reason), lines.count)
-    radius = float(q.radius)
-    return Verdict(True, kind, q.digest, lower, upper, "", lines.count, radius)
+        digest, kind = _digest(header["question"]), str(header["kind"])[:20]
+        return Verdict(False, kind, digest, None, None, str(reason), lines.count)
+    radius = _json(upwards(q.radius))
+    return Verdict(True, header["kind"], q.digest, lower, upper, "", lines.count, radius)
 
 
-def _ended(item: Any, lines: Lines) -> bool:
+def _proved(header: JSON, lines: Lines) -> tuple[Question, Bracket]:
+    """Return the question and the bracket that is proved, which holds what is claimed."""
+    if str(header["kind"]) not in KINDS:
+        raise Rejected(f"kind: expected one of {', '.join(KINDS)}")
+    claim = number(header["lower"]), number(header["upper"])
+    q = read_question(lines.raw())
+    if header["question"] != q.digest:
+        raise Rejected("the header names another question")
+    lower, upper = KINDS[header["kind"]](q, lines)
+    if claim[0] > lower or claim[1] < upper:
+        raise Rejected(f"claimed [{_show(claim)}], proved only [{_show((lower, upper))}]")
+    if lower > upper:
+        raise Rejected("lower exceeds upper: a contradiction")
+    return q, (lower, upper)
+
+
+def _ended(item: JSON, lines: Lines) -> bool:
     """Whether this is the last line; nothing may follow it."""
     if type(item) is not dict or "end" not in item:
         return False
@@ -157,6 +176,20 @@ def _lipschitz(q: Question, lines: Lines) -> Bracket:
     return lower, max(norms)
 
 
+KINDS = {"value": _value, "slope": _slope, "lipschitz": _lipschitz}
+
+
+def describe(verdict: Verdict) -> str:
+    """Return the verdict in words."""
+    if not verdict.accepted:
+        return f"rejected at line {verdict.line}: {verdict.reason}"
+    ends = verdict.fields()
+    return (
+        f"accepted: {verdict.kind} in [{ends['lower']!r}, {ends['upper']!r}]\n"
+        f"question {verdict.question} (radius {verdict.radius!r})"
+    )
+
+
 def downwards(value: Fraction) -> float:
     """Return the largest float64 that is not above."""
     return -upwards(-value)
@@ -184,7 +217,7 @@ def _exact(value: Fraction) -> str | None:
     return str(value) if bits(value) < 13_000 else None
 
 
-def _digest(value: Any) -> str:
+def _digest(value: JSON) -> str:
     """Return a hash as claimed, if it looks like one."""
     ok = type(value) is str and len(value) == 64 and set(value) <= set(string.hexdigits)
     return value if ok else ""
