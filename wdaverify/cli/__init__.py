@@ -11,6 +11,7 @@ from wdaverify import __version__
 from wdaverify.cli.bounds import attack
 from wdaverify.cli.cells import cells
 from wdaverify.cli.certify import certify
+from wdaverify.cli.check import check
 from wdaverify.cli.exact import curve, distances, exact, worst_case
 from wdaverify.cli.session import CheckFailedError
 from wdaverify.cli.verify import verify
@@ -30,7 +31,7 @@ def app() -> None:
     """
 
 
-for command in (verify, exact, curve, worst_case, distances, cells, attack, certify):
+for command in (verify, exact, curve, worst_case, distances, cells, attack, certify, check):
     app.add_command(command)
 
 
