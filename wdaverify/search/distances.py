@@ -57,10 +57,8 @@ class Flips(NamedTuple):
 class _Nearest(Goal):
     """The goal: no error nearer than the nearest one known, up to the tolerance."""
 
-    squeezes = True
-
     def __init__(self, search: "LabelDistances", tolerance: float) -> None:
-        self.search, self.tolerance = search, tolerance
+        self.search, self.tolerance, self.squeezes = search, tolerance, search.squeezes
         self.price = Price(0.0, 1.0)
         self.radii = self._radii()
         self.rings = search.rings(self.radii)
@@ -82,12 +80,18 @@ class _Nearest(Goal):
     def finish(self, cell: Cell) -> Finish | None:
         return cell.nearest(self.search.depth)
 
+    @property
+    def tree(self) -> Tree | None:
+        """The tree of all samples, with its rings as they are now; ``None`` before the search."""
+        return self._tree
+
     def offer(self, owner: Integers, moves: Floats) -> None:
         self.search.offer(owner, moves)
 
     def _radii(self) -> Floats:
         net = self.search.scaled
         near = self.search.upper / net.length * (1.0 - self.tolerance)
+        near = np.minimum(near, self.search.within / net.length)
         radii: Floats = np.minimum(near, self.search.farthest)
         return radii
 
@@ -105,6 +109,12 @@ class LabelDistances:
         Asked and counted on the way.
     room
         Number of nodes kept at a time.
+    squeezes
+        Whether intervals may be narrowed to where errors can be: faster for many undecided
+        neurons, but the tree alone then no longer shows its bounds.
+    within
+        Distance beyond which errors do not matter, perhaps one for each sample: lower bounds end
+        there.
 
     Raises
     ------
@@ -123,7 +133,10 @@ class LabelDistances:
         limits: Limits | None = None,
         work: Work | None = None,
         room: int = NODES,
+        squeezes: bool = True,
+        within: float | Floats = np.inf,
     ) -> None:
+        self.squeezes, self.within = squeezes, within
         self.network, self.norm, self.label, self.samples = network, cost.norm, label, samples
         self.limits, self.work, self.room = limits or Limits(), work or Work(), room
         self.low, self.high = support.bind(network.features).bounds
@@ -170,7 +183,7 @@ class LabelDistances:
         open_ = self._tree.bounds() >= 0
         proved = np.where(wanted & ~open_, goal.radii, 0.0) * self.scaled.length
         self._proved = np.maximum(self._proved, proved)
-        none = wanted & ~open_ & np.isinf(self.upper)
+        none = wanted & ~open_ & np.isinf(self.upper) & np.isinf(self.within)
         self._proved[none] = np.inf
         return self.open_bounds(index)
 
@@ -182,6 +195,11 @@ class LabelDistances:
                 lower[k] = self._cleared(self._tree, i)
         lower = np.minimum(lower * (1.0 - 2.0**-48), self.upper[index])
         return Flips(lower, self.upper[index], self.witnesses[index])
+
+    @property
+    def tree(self) -> Tree | None:
+        """The tree of all samples, with its rings as they are now; ``None`` before the search."""
+        return self._tree
 
     def offer(self, owner: Integers, moves: Floats) -> None:
         """Keep moves ``(B, n)`` that lead to an error nearer than the known ones."""

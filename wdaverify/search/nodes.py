@@ -37,10 +37,14 @@ class Nodes:
         First layer whose bounds do not know the last splits yet, ``(C,)``.
     value
         Upper bound at the current price, ``(C,)``.
+    history
+        Every split so far: the rows, their neurons and the new rows; ``None`` once nodes were
+        forgotten.
     """
 
     def __init__(self, neurons: int) -> None:
         self.count = 0
+        self.history: list[tuple[Integers, Integers, Integers]] | None = []
         self.owner = np.zeros(0, dtype=np.int64)
         self.piece = np.zeros(0, dtype=np.int64)
         self.ring = np.zeros(0, dtype=np.int64)
@@ -75,6 +79,8 @@ class Nodes:
         for name in _FIELDS:
             field = getattr(self, name)
             field[twins] = field[rows]
+        if self.history is not None:
+            self.history.append((rows, neurons, twins))
         self.lower[rows, neurons] = np.maximum(self.lower[rows, neurons], 0.0)
         self.upper[twins, neurons] = np.minimum(self.upper[twins, neurons], 0.0)
 
@@ -95,6 +101,7 @@ class Nodes:
 
     def keep(self, kept: Bools) -> None:
         """Forget all other nodes; what stays keeps its order."""
+        self.history = None
         rows = np.flatnonzero(kept)
         for name in _FIELDS:
             setattr(self, name, getattr(self, name)[rows])

@@ -42,6 +42,8 @@ class Scaled:
         Bound on every pre-activation and every partial sum on the way to it, ``(m,)``.
     layers
         Where each hidden layer lies among the ``m`` neurons.
+    scales
+        The value of one unit of each hidden neuron, ``(m,)``.
     length, unit
         ``σ`` and the value of one unit of the objective.
     """
@@ -56,6 +58,7 @@ class Scaled:
     upper: Floats
     magnitudes: Floats
     layers: tuple[slice, ...]
+    scales: Floats
     length: float
     unit: float
 
@@ -116,7 +119,7 @@ def scaled(network: ReLUNetwork, support: Support, pieces: AffineMap, samples: F
     network = _with_hidden_layer(network)
     sigma = _power_of_two(float((upper - lower).max(initial=0.0)))
     farthest = np.maximum(np.abs(lower), np.abs(upper))
-    weights, biases, sizes, factor = [], [], [], np.ones(network.features)
+    weights, biases, sizes, scales, factor = [], [], [], [], np.ones(network.features)
     size = farthest
     for W, b in zip(network.weights[:-1], network.biases[:-1], strict=True):
         size = np.abs(W * factor) @ size + np.abs(b)
@@ -125,6 +128,7 @@ def scaled(network: ReLUNetwork, support: Support, pieces: AffineMap, samples: F
         biases.append(b / scale)
         size, factor = size / scale, scale
         sizes.append(size)
+        scales.append(scale)
     matrix = pieces.matrix @ network.weights[-1] * factor
     unit = _power_of_two(float((np.abs(matrix) @ size).max(initial=0.0)))
     ends = np.cumsum([0, *network.widths]).tolist()
@@ -141,6 +145,7 @@ def scaled(network: ReLUNetwork, support: Support, pieces: AffineMap, samples: F
         np.maximum((upper - samples) / sigma, 0.0),
         np.concatenate(sizes),
         tuple(slice(a, b) for a, b in pairwise(ends)),
+        np.concatenate(scales),
         sigma,
         unit,
     )

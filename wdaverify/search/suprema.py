@@ -196,6 +196,11 @@ class LabelSearch:
         return self._answer(index)
 
     @property
+    def last(self) -> tuple[Tree, Goal]:
+        """The tree and the goal of the suprema asked for last."""
+        return self._asked
+
+    @property
     def diameter(self) -> float:
         """Length of the diagonal of the box."""
         return float(self.norm.length(self.high - self.low))
