@@ -12,6 +12,7 @@ import json
 import random
 import signal
 import sys
+import tempfile
 import time
 import zlib
 from fractions import Fraction
@@ -30,6 +31,9 @@ from wdaverify.checker.verdict import NotAProofError, check_file
 SECONDS = 60
 ODD = (0, 1, -1, 2, 0.5, 1e308, -1e308, 5e-324, 1e-9, 10**30, "1/3", "-7/2", "1/0", "x", None, True,
        [], {}, [1], "9" * 3000 + "/7", 2**70, -0.0, "1/" + "3" * 4000)  # fmt: skip
+
+PAIRS = [('"on"', '"off"'), ('"target": 1', '"target": 0'), ('"label": 0', '"label": 1'),
+         ('"split": 0', '"split": 1'), ("none", "support"), ("none", "ball")]  # fmt: skip
 
 
 def places(value, path=()):
@@ -111,8 +115,7 @@ def swap_state(rng, lines):
     """Swap on and off, or the target and another class, where there is one."""
     k = rng.randrange(2, len(lines))
     text = lines[k].decode()
-    a, b = rng.choice([('"on"', '"off"'), ('"target": 1', '"target": 0'), ('"label": 0', '"label": 1'),
-                       ('"split": 0', '"split": 1'), ("none", "support"), ("none", "ball")])  # fmt: skip
+    a, b = rng.choice(PAIRS)
     return put_raw(lines, k, text.replace(a, "@").replace(b, a).replace("@", b).encode())
 
 
@@ -324,8 +327,6 @@ def _late(*_):
 
 def main():
     """Report counts."""
-    import tempfile
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--mutants", type=int, default=1000)

@@ -10,6 +10,7 @@ from wdaverify.checker.reading import (
     JSON,
     Rejected,
     Vector,
+    affordable,
     dot,
     entries,
     fractions,
@@ -179,6 +180,7 @@ def _layers(value: JSON) -> list[Layer]:
         if not rows or not width:
             raise Rejected("a layer without rows or columns")
         den = fractions([Fraction(1, row.den) for row in rows]).den
+        affordable(len(rows) * width, den)
         ints = [[v * (den // row.den) for v in row.ints] for row in rows]
         bias = vector(item["b"], len(rows))
         slopes = vector(item["slopes"], len(rows)) if "slopes" in item else Vector([], 1)

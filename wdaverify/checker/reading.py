@@ -17,6 +17,7 @@ __all__ = ["Lines", "Rejected", "Vector", "dot", "entries", "index", "limited", 
 
 DIGITS = 4000
 BITS = 1 << 16
+MEMORY = 1 << 31
 LINE = 1 << 26
 TOTAL = 1 << 32
 _FRACTION = re.compile(rf"(-?[0-9]{{1,{DIGITS}}})/([0-9]{{1,{DIGITS}}})", re.ASCII)
@@ -64,6 +65,7 @@ def vector(values: JSON, length: int | None = None) -> Vector:
         if den % bottom:
             den = math.lcm(den, bottom)
             limited(den)
+    affordable(len(pairs), den)
     return Vector([top * (den // bottom) for top, bottom in pairs], den)
 
 
@@ -88,6 +90,12 @@ def limited(value: Number) -> Number:
     if bits(value) > BITS:
         raise Rejected(f"a number grows beyond {BITS} bits")
     return value
+
+
+def affordable(count: int, den: int) -> None:
+    """Refuse that many integers over a common denominator, where that takes 256 MiB or more."""
+    if count * den.bit_length() >= MEMORY:
+        raise Rejected(f"{count} numbers over a denominator of {den.bit_length()} bits")
 
 
 def entries(value: JSON, length: int | None = None) -> list[Any]:
