@@ -122,6 +122,7 @@ class Cover:
 
     def _leaf(self, cell: int, todo: Todo) -> list[dict[str, Any]]:
         cuts: list[dict[str, Any]] = []
+        todo = dict(todo)  # a sibling holds the same one
         maps = self.skeleton.cells.logit_maps
         for j in self.targets:
             a = maps.matrix[cell, j] - maps.matrix[cell, self.aim.label]

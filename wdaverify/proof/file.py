@@ -11,13 +11,18 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 import wdaverify
+from wdaverify.checker.verdict import check_file
 from wdaverify.proof.numbers import as_json
 from wdaverify.storage.files import replacing
 
-__all__ = ["Body", "Claim", "write_proof"]
+__all__ = ["Body", "Claim", "Refuted", "write_proof"]
 
 LEVEL = 6
 """Compression."""
+
+
+class Refuted(Exception):  # noqa: N818  (not an error yet: margins may have been too small)
+    """The checker rejects what was written; the message says where and why."""
 
 
 class Claim(NamedTuple):
@@ -66,35 +71,42 @@ def encoded(item: dict[str, Any]) -> bytes:
 
 
 def write_proof(
-    path: Path, question: bytes, claim: Claim, first: list[dict[str, Any]], body: Body
-) -> None:
-    """Write a proof.
+    path: Path, question: bytes, claim: Claim, parts: tuple[list[dict[str, Any]], Body],
+    *, checked: bool,
+) -> None:  # fmt: skip
+    """Write a proof: the checker may look at it before it takes its name.
 
     Parameters
     ----------
     question
         The question line, without its end.
-    first
-        Lines before the trees.
+    parts
+        Lines before the trees, and the trees.
 
     Raises
     ------
     ProblemError
         The file cannot be written; nothing is left of it then.
+    Refuted
+        The checker rejects it; nothing is left of it.
     """
+    first, body = parts
     header = {
         "format": "wdaverify-proof", "version": 1, "kind": claim.kind,
         "question": hashlib.sha256(question).hexdigest(),
         "lower": as_json(claim.lower), "upper": as_json(claim.upper),
         "tool": f"wdaverify {wdaverify.__version__}",
     }  # fmt: skip
-    with (
-        replacing(path) as raw,
-        gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as file,
-    ):
-        file.write(encoded(header) + question + b"\n")
-        for item in first:
-            file.write(encoded(item))
-        for chunk in body.chunks():
-            file.write(chunk)
-        file.write(encoded({"end": 2 + len(first) + body.lines}))
+    with replacing(path) as raw:
+        with gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as file:
+            file.write(encoded(header) + question + b"\n")
+            for item in first:
+                file.write(encoded(item))
+            for chunk in body.chunks():
+                file.write(chunk)
+            file.write(encoded({"end": 2 + len(first) + body.lines}))
+        raw.flush()
+        if checked and Path(raw.name).is_file():
+            verdict = check_file(raw.name)
+            if not verdict.accepted:
+                raise Refuted(f"line {verdict.line}: {verdict.reason}")

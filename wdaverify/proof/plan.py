@@ -110,17 +110,17 @@ class Plan:
     def line(self) -> dict[str, Any]:
         """Return the line of multiplier and bounds."""
         rate = 0 if self.q.order is None else as_json(self.rate)
-        bounds = None if self.limits is None else [as_json(v) for v in self._written()]
+        bounds = None if self.limits is None else [as_json(v) for v in self.written()]
         return {"multiplier": rate, "bounds": bounds}
 
     def upper(self) -> Fraction:
         """Return the bound that follows."""
         q = self.q
         total = Fraction(0) if q.order is None else Fraction(self.rate) * q.budget[1]
-        ends = self._zero_one() if self.limits is None else map(Fraction, self._written())
+        ends = self._zero_one() if self.limits is None else map(Fraction, self.written())
         return total + sum((m * v for m, v in zip(q.masses, ends, strict=True)), Fraction(0))
 
-    def _written(self) -> list[float]:
+    def written(self) -> list[float]:
         """Bounds with a margin for rounding."""
         assert self.limits is not None
         size = np.abs(self.limits) + 1.0

@@ -1,4 +1,4 @@
-"""Proofs of exact values: solve, show both ends, write, and let the checker confirm it."""
+"""Proofs in files that a small checker confirms in exact arithmetic: of values and constants."""
 
 import math
 from collections.abc import Callable
@@ -6,29 +6,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
-from wdaverify.cells.complex import CellComplex, enumerate_cells
-from wdaverify.checker.question import read_question
-from wdaverify.checker.verdict import check_file, downwards, upwards
-from wdaverify.errors import LimitReached, SolverError, UnsupportedError
+from wdaverify.cells.complex import CellComplex
+from wdaverify.checker.verdict import downwards, upwards
+from wdaverify.errors import UnsupportedError
 from wdaverify.exact.answer import ExactValue
-from wdaverify.exact.solve import solver_for
-from wdaverify.exact.value import ExactSolver
+from wdaverify.exact.engine import choose_engine
+from wdaverify.exact.solve import check_radius, solver_for
 from wdaverify.limits import Limits
 from wdaverify.loss import DLR
 from wdaverify.problem import Problem
-from wdaverify.proof.file import Body, Claim, write_proof
-from wdaverify.proof.lower import lower_end
-from wdaverify.proof.plan import NOISE, Plan
-from wdaverify.proof.question import question_line
-from wdaverify.proof.shared import SharedTrees
+from wdaverify.proof.constants import prove_lipschitz, prove_slope
+from wdaverify.proof.value import ValueProver
 from wdaverify.tolerances import EXACT, scale
 
-__all__ = ["Proof", "prove"]
+__all__ = ["KINDS", "Proof", "prove"]
 
-ATTEMPTS = 3
-"""How often the margin for rounding is widened, by a factor of 1000, before giving up."""
+KINDS = ("value", "lipschitz", "slope")
+"""What can be proved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +35,12 @@ class Proof:
         Proved, rounded outwards.
     file
         Where it is.
+    of
+        ``value``, ``lipschitz`` or ``slope``.
     engine
-        ``cells`` or ``search``.
+        Whose work was written down: ``cells`` or ``search``.
     value
-        What the engine answered.
+        What the engine answered; ``None`` for a constant.
     loss
         How much wider the proved bracket is than the engine's, relative to ``max(1, |v|)``.
     """
@@ -52,74 +48,10 @@ class Proof:
     lower: float
     upper: float
     file: Path
+    of: str
     engine: str
-    value: ExactValue
+    value: ExactValue | None
     loss: float
-
-
-class _Prover:
-    """One proof: the question, the solved value, both ends."""
-
-    def __init__(
-        self, problem: Problem, radius: float, solver: ExactSolver, limits: Limits
-    ) -> None:
-        self.problem, self.radius, self.solver, self.limits = problem, radius, solver, limits
-        self.question = question_line(problem, radius)
-        self.q = read_question(self.question)
-        self.value = solver.solve(radius)
-        if solver.stopped is not None:
-            raise solver.stopped
-        if self.value.status == "unbounded":
-            raise UnsupportedError("prove: the value is infinite, there is no bound to prove")
-        self.low = lower_end(self.q, problem, self.value.worst_case)
-
-    def write(self, path: Path, trees: SharedTrees) -> Fraction:
-        """Write the file; return the upper end. Margins are widened until the checker agrees."""
-        noise = NOISE
-        for _ in range(ATTEMPTS):
-            plan = self._plan(noise)
-            with Body() as body:
-                body.add(trees.lines(plan))
-                upper = plan.upper()
-                claim = Claim("value", Fraction(downwards(self.low.value)), Fraction(upwards(upper)))
-                first = [{"atoms": self.low.atoms}, plan.line()]
-                write_proof(path, self.question, claim, first, body)
-            verdict = check_file(path)
-            if verdict.accepted:
-                return upper
-            noise *= 1000
-        path.unlink()
-        raise SolverError(f"proof: the checker rejects line {verdict.line}: {verdict.reason}")
-
-    def _plan(self, noise: float) -> Plan:
-        problem, solver = self.problem, self.solver
-        plan = Plan(self.q, problem, self._rate(), noise=noise)
-        if self.q.loss == "zero-one":
-            found = solver.distances()
-            ends = found.lower if problem.cost.finite else found.upper
-            plan.clear(ends[problem.active], self.radius)
-        else:
-            plan.aim_at(solver.atoms)
-        return plan
-
-    def _rate(self) -> float:
-        """Return the multiplier at which the bound is proved."""
-        problem, solver = self.problem, self.solver
-        if not problem.cost.finite:
-            return 0.0
-        if self.q.loss == "zero-one":
-            return self.value.multiplier or 0.0
-        pricing = solver.pricing
-        budget = problem.cost.budget(self.radius)
-        if pricing.piecewise_linear and self.value.multiplier is not None:
-            return max(self.value.multiplier, pricing.floor)
-        if self.radius == 0:
-            steepest = pricing.steepest
-            return steepest if problem.cost.order == 1 else 1e12 * max(1.0, steepest**2)
-        found = pricing.lines.multiplier(budget)
-        if found is None or not math.isfinite(found):
-            raise SolverError("proof: no multiplier with a finite bound is known")
-        return found
 
 
 def prove(  # noqa: PLR0913  (the public signature: the question and what it may cost)
@@ -127,13 +59,27 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
     *,
     radius: float,
     path: str | Path,
+    of: str = "value",
     engine: str = "auto",
     cells: CellComplex | None = None,
     tolerance: float = EXACT,
+    checked: bool = True,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Proof:
-    """Prove the worst-case value at one radius, in a file that a checker without solver confirms.
+    """Prove a value or a constant in a file that a small checker confirms in exact arithmetic.
+
+    Parameters
+    ----------
+    problem, radius, engine, cells, tolerance, limits, progress
+        As for :func:`wdaverify.solve`.
+    path
+        The proof file, written whole or not at all.
+    of
+        ``value`` (the worst case at the radius), ``lipschitz`` or ``slope`` (constants of the loss;
+        the radius is only written into the question).
+    checked
+        Whether the checker has to accept the file before it takes its name.
 
     Raises
     ------
@@ -144,28 +90,38 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
     LimitReached
         Time ran out; no file is written.
     """
+    check_radius(radius)
     limits, progress = limits or Limits(), progress or (lambda _, __: None)
-    refuse(problem)
-    if cells is None:
-        cells = enumerate_cells(problem.network, problem.support, limits=limits)
+    refuse(problem, of)
+    path = Path(path)
+    if of != "value":
+        make = prove_lipschitz if of == "lipschitz" else prove_slope
+        low, high = make(problem, radius, path, cells=cells, checked=checked, limits=limits)
+        wide = float(high - low) / scale(float(low), float(high))
+        return Proof(downwards(low), upwards(high), path, of, "cells", None, wide)
+    choice = choose_engine(problem, engine, cells)
+    if choice.engine not in ("cells", "search"):
+        raise UnsupportedError(
+            f"prove: the engine {choice.engine} leaves nothing to write down, use cells or search"
+        )
     solver = solver_for(
-        problem, "cells", cells=cells, tolerance=tolerance, limits=limits, progress=progress
+        problem, choice.engine, cells=cells, tolerance=tolerance, limits=limits, progress=progress
     )
-    prover = _Prover(problem, radius, solver, limits)
+    prover = ValueProver(problem, radius, solver, limits)
     progress("proof", math.nan)
-    trees = SharedTrees(prover.q, problem, cells, limits)
-    upper = prover.write(Path(path), trees)
-    return _summary(prover, Path(path), upper, "cells")
+    high = prover.write(path, prover.trees(), checked=checked)
+    return _summary(prover, path, high, choice.engine)
 
 
-def _summary(prover: _Prover, path: Path, upper: Fraction, engine: str) -> Proof:
+def _summary(prover: ValueProver, path: Path, upper: Fraction, engine: str) -> Proof:
     value = prover.value
     lower, high = downwards(prover.low.value), upwards(upper)
     loss = max(0.0, value.lower - lower) + max(0.0, high - value.upper)
-    return Proof(lower, high, path, engine, value, loss / scale(value.lower, value.upper))
+    loss /= scale(value.lower, value.upper)
+    return Proof(lower, high, path, "value", engine, value, loss)
 
 
-def refuse(problem: Problem) -> None:
+def refuse(problem: Problem, of: str) -> None:
     """Refuse what has no rational proof.
 
     Raises
@@ -173,8 +129,10 @@ def refuse(problem: Problem) -> None:
     UnsupportedError
         With the reason.
     """
+    if of not in KINDS:
+        raise UnsupportedError(f"prove: expected one of {', '.join(KINDS)}, found {of!r}")
     if isinstance(problem.loss, DLR):
         raise UnsupportedError(
-            f"prove: the loss {problem.loss.name} is a ratio of logits, for which the proof file has "
-            f"no majorants; margin, hinge, cross-entropy and zero-one can be proved"
+            f"prove: the loss {problem.loss.name} is a ratio of logits, for which the proof file "
+            f"has no majorants; margin, hinge, cross-entropy and zero-one can be proved"
         )
