@@ -134,8 +134,8 @@ def test_intervals_hold_over_box_and_ball(norm, seed):
     rng = random.Random(seed)
     problem = random_problem(rng, norm=norm)
     q = read_question(question_line(problem, 1.0))
-    for region, radius in ((everywhere(q), None),
-                           (ring_of(q, q.points[1], Fraction(0), Fraction(1, 2)), 0.5)):  # fmt: skip
+    ball = ring_of(q, q.points[1], Fraction(0), Fraction(1, 2))
+    for region, radius in ((everywhere(q), None), (ball, 0.5)):
         node = root(q, region)
         assert not node.empty
         assert all(

@@ -42,7 +42,7 @@ ANY: Ends = (None, None)
 
 
 class Objective(NamedTuple):
-    """``logits · z_L + constant``, plus ``sign · z`` of a hidden neuron ``(layer, position, sign)``."""
+    """``logits · z_L + constant``, plus ``sign · z`` of a neuron ``(layer, position, sign)``."""
 
     logits: Vector | None
     constant: Fraction

@@ -170,7 +170,7 @@ class Upper:
 
     def _ring(self, i: int, span: Span) -> Ring:
         if (i, span) not in self._rings:
-            if len(self._rings) > 10_000:
+            if len(self._rings) * len(self.q.lower) > 1_000_000:
                 self._rings.clear()
             self._rings[i, span] = ring_of(self.q, self.q.points[i], *span)
         return self._rings[i, span]

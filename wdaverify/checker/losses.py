@@ -11,7 +11,7 @@ from wdaverify.checker.reading import Rejected, fractions
 
 __all__ = ["above_cross_entropy", "difference", "loss_at", "objective"]
 
-CORNERS = 1 << 16
+CORNERS = 1 << 12
 
 
 def difference(q: Question, label: int, weights: dict[int, Fraction]) -> list[Fraction]:

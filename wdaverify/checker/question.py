@@ -10,12 +10,14 @@ from wdaverify.checker.reading import (
     JSON,
     Rejected,
     Vector,
+    affordable,
     dot,
     entries,
     fractions,
     index,
     number,
     parse,
+    shown,
     table,
     vector,
 )  # fmt: skip
@@ -153,7 +155,7 @@ def read_question(line: bytes) -> Question:
     if (order is not None and not 1 <= order <= 1000) or radius < 0 or (kappa or 0) < 0:
         raise Rejected("expected order 1 to 1000 (or inf), radius >= 0 and label cost >= 0")
     if q["loss"] not in LOSSES or q["norm"] not in ("l1", "l2", "linf"):
-        raise Rejected(f"loss {q['loss']!s:.40} with norm {q['norm']!s:.40} is not known")
+        raise Rejected(f"loss {shown(q['loss'])} with norm {shown(q['norm'])} is not known")
     if order is None and kappa is not None:
         raise Rejected("labels do not move at order inf")
     box = _support(q["support"], n)
@@ -178,6 +180,7 @@ def _layers(value: JSON) -> list[Layer]:
         if not rows or not width:
             raise Rejected("a layer without rows or columns")
         den = fractions([Fraction(1, row.den) for row in rows]).den
+        affordable(len(rows) * width, den)
         ints = [[v * (den // row.den) for v in row.ints] for row in rows]
         bias = vector(item["b"], len(rows))
         slopes = vector(item["slopes"], len(rows)) if "slopes" in item else Vector([], 1)

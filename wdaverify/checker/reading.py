@@ -17,6 +17,7 @@ __all__ = ["Lines", "Rejected", "Vector", "dot", "entries", "index", "limited", 
 
 DIGITS = 4000
 BITS = 1 << 16
+MEMORY = 1 << 31
 LINE = 1 << 26
 TOTAL = 1 << 32
 _FRACTION = re.compile(rf"(-?[0-9]{{1,{DIGITS}}})/([0-9]{{1,{DIGITS}}})", re.ASCII)
@@ -47,7 +48,7 @@ def ratio(value: JSON) -> tuple[int, int]:
         return value, 1
     match = _FRACTION.fullmatch(value) if kind is str else None
     if match is None or int(match[2]) == 0:
-        raise Rejected(f'expected a number or "p/q", found {str(value)[:40]!r}')
+        raise Rejected(f'expected a number or "p/q", found {shown(value)}')
     return int(match[1]), int(match[2])
 
 
@@ -64,6 +65,7 @@ def vector(values: JSON, length: int | None = None) -> Vector:
         if den % bottom:
             den = math.lcm(den, bottom)
             limited(den)
+    affordable(len(pairs), den)
     return Vector([top * (den // bottom) for top, bottom in pairs], den)
 
 
@@ -90,6 +92,12 @@ def limited(value: Number) -> Number:
     return value
 
 
+def affordable(count: int, den: int) -> None:
+    """Refuse that many integers over a common denominator, where that takes 256 MiB or more."""
+    if count * den.bit_length() >= MEMORY:
+        raise Rejected(f"{count} numbers over a denominator of {den.bit_length()} bits")
+
+
 def entries(value: JSON, length: int | None = None) -> list[Any]:
     """Return a JSON list, of that length where one is given."""
     if type(value) is not list or (length is not None and len(value) != length):
@@ -101,17 +109,22 @@ def entries(value: JSON, length: int | None = None) -> list[Any]:
 def index(value: JSON, count: int, what: str) -> int:
     """Return an integer from 0 to ``count - 1``."""
     if type(value) is not int or not 0 <= value < count:
-        raise Rejected(f"{what}: expected 0 to {count - 1}, found {str(value)[:40]}")
+        raise Rejected(f"{what}: expected 0 to {count - 1}, found {shown(value)}")
     return value
+
+
+def shown(value: JSON) -> str:
+    """Return what a message shows of a JSON value."""
+    return repr(value)[:40] if type(value) in (str, int, float) else type(value).__name__
 
 
 def table(value: JSON, allowed: frozenset[str], required: frozenset[str] = frozenset()) -> JSON:
     """Return a JSON object whose keys are among those allowed and include those required."""
-    if type(value) is not dict or not required <= value.keys() <= allowed:
-        found = sorted(value) if type(value) is dict else type(value).__name__
-        raise Rejected(
-            f"expected an object with {sorted(required or allowed)}, found {found!s:.200}"
-        )
+    if type(value) is not dict:
+        raise Rejected(f"expected an object, found {shown(value)}")
+    if not required <= value.keys() <= allowed:
+        wrong = min((required - value.keys()) | (value.keys() - allowed))
+        raise Rejected(f"an object lacks a key, or has one too many: {wrong[:40]!r}")
     return value
 
 

@@ -12,7 +12,7 @@ from wdaverify.checker.enclosures import power, sqrt
 from wdaverify.checker.question import Question
 from wdaverify.checker.reading import Rejected, Vector, fractions
 
-__all__ = ["Affine", "Price", "Ring", "everywhere", "maximum", "ring_of"]
+__all__ = ["Affine", "Price", "Ring", "everywhere", "is_below", "maximum", "ring_of"]
 
 INFINITE = float("inf")
 Segments = list[tuple[int | None, int]]
@@ -21,6 +21,8 @@ Segments = list[tuple[int | None, int]]
 
 Shape = tuple[Fraction, Segments, int]
 """Offset, segments, and the denominator of their slopes."""
+Bound = tuple[Fraction, int, int]
+"""``(more, top, bottom)``: the number ``more + top / bottom``."""
 
 
 class Affine(NamedTuple):
@@ -84,16 +86,36 @@ def everywhere(q: Question) -> Ring:
 
 def maximum(affine: Affine, ring: Ring, price: Price = FREE) -> Fraction | None:
     """Bound ``affine(x) - price`` over the ring; None where it is unbounded."""
-    g, den = affine.gradient.ints, affine.gradient.den
-    start = affine.constant + Fraction(sum(map(mul, g, ring.centre)), den * ring.den)
+    found = [more + Fraction(top, bottom) for more, top, bottom in _bounds(affine, ring, price)]
+    return min(found, default=None)
+
+
+def is_below(
+    affine: Affine, ring: Ring, limit: Fraction, price: Price = FREE, *, strictly: bool = False
+) -> bool:
+    """Whether the `maximum` is at most a limit, without a gcd."""
+    high, low = limit.numerator, limit.denominator
+    for more, top, bottom in _bounds(affine, ring, price):
+        gap = high * bottom * more.denominator
+        gap -= (top * more.denominator + more.numerator * bottom) * low
+        if gap > 0 or (gap == 0 and not strictly):
+            return True
+    return False
+
+
+def _bounds(affine: Affine, ring: Ring, price: Price) -> list[Bound]:
+    """Return upper bounds of the maximum; none where it is infinite."""
+    constant, (g, den) = affine
+    at = sum(map(mul, g, ring.centre))
     pairs = [(abs(v), ring.up[k] if v > 0 else ring.down[k]) for k, v in enumerate(g) if v]
     if ring.norm == "l2":
-        found = [_highest(*shape, ring, price) for shape in _euclidean(pairs, den, ring, price)]
-        bounds = [value for value in found if value is not None]
-        return start + min(bounds) if bounds else None
-    shape = _cube(pairs) if ring.norm == "linf" else _knapsack(pairs)
-    value = _highest(Fraction(0), shape, den, ring, price)
-    return None if value is None else start + value
+        constant += Fraction(at, den * ring.den)
+        shapes = _euclidean(pairs, den, ring, price)
+        found = [_highest(constant + more, 0, h, unit, ring, price) for more, h, unit in shapes]
+    else:
+        segments = _cube(pairs) if ring.norm == "linf" else _knapsack(pairs)
+        found = [_highest(constant, at, segments, den, ring, price)]
+    return [bound for bound in found if bound is not None]
 
 
 def _cube(pairs: list[tuple[int, int | None]]) -> Segments:
@@ -156,14 +178,15 @@ def _kappas(pairs: list[tuple[int, int | None]], den: int, ring: Ring, price: Pr
 
 
 def _highest(
-    offset: Fraction, segments: Segments, den: int, ring: Ring, price: Price
-) -> Fraction | None:
-    """Return ``offset + max h(t) - price(t)`` over the ring's distances; None if infinite."""
+    constant: Fraction, start: int, segments: Segments, den: int, ring: Ring, price: Price
+) -> Bound | None:
+    """Return ``constant + start + max h(t) - price(t)`` over the ring's distances."""
     rate, extra = _tangent(segments, den, ring, price)
-    t = value = 0
+    top, bottom = rate.numerator, rate.denominator
+    t, value = 0, start
     for length, slope in segments:
         stop = None if length is None else t + length
-        if slope * rate.denominator <= rate.numerator * den:  # further than need be does not pay
+        if slope * bottom <= top * den:  # going further than need be does not pay
             if t >= ring.inner:
                 break
             stop = ring.inner if stop is None else min(stop, ring.inner)
@@ -173,7 +196,8 @@ def _highest(
             return None
         value += slope * (stop - t)
         t = stop
-    return offset + Fraction(value, den * ring.den) - rate * Fraction(t, ring.den) + extra
+    more = constant + extra if extra else constant
+    return more, value * bottom - top * t * den, den * ring.den * bottom
 
 
 def _tangent(segments: Segments, den: int, ring: Ring, price: Price) -> tuple[Fraction, Fraction]:

@@ -11,7 +11,7 @@ from wdaverify.checker.losses import above_cross_entropy, objective
 from wdaverify.checker.nodes import Node, decided, position, refreshed
 from wdaverify.checker.question import Question
 from wdaverify.checker.reading import JSON, Lines, Rejected, entries, index, number, table
-from wdaverify.checker.transport import FREE, Affine, Price, Ring, maximum
+from wdaverify.checker.transport import Affine, Price, Ring, is_below
 
 __all__ = ["Goal", "Samples", "bound_of_cut", "walk"]
 
@@ -19,6 +19,7 @@ _NODE = frozenset(["lemmas", "cuts", "split", "margin", "at"])
 _CUT = frozenset(["target", "theta", "const", "empty", "flat", "neurons", "rows", "margins"])
 _LEMMA = frozenset(["neurons", "rows", "margins"])
 Open = TypeVar("Open")
+ZERO = Fraction(0)
 
 
 class Goal(Protocol[Open]):
@@ -87,12 +88,17 @@ def _lemma(q: Question, node: Node, value: JSON, label: int, rings: list[Ring]) 
     priced = objective(q, label, {}, Fraction(0), node, given.margins)
     sign = -1 if state == "on" else 1
     affine = relax(q, node.intervals, priced._replace(neuron=(*place, sign)), given)
-    if not node.empty:
-        for ring in rings:
-            bound = None if affine is None else maximum(affine, ring)
-            if bound is None or bound > 0:
-                raise Rejected(f"lemma: neuron {k} is not shown to be {state}")
+    if not node.empty and (affine is None or not all_below(affine, rings)):
+        raise Rejected(f"lemma: neuron {k} is not shown to be {state}")
     return decided(node, *place, on=state == "on")
+
+
+def all_below(affine: Affine, rings: list[Ring], *, strictly: bool = False) -> bool:
+    """Whether the function is at most 0 in all rings; the whole box, which holds them, may do."""
+    whole = [ring._replace(inner=0, outer=None) for ring in rings[:1]]
+    return all(is_below(affine, ring, ZERO, strictly=strictly) for ring in whole) or all(
+        is_below(affine, ring, ZERO, strictly=strictly) for ring in rings
+    )
 
 
 class Samples(NamedTuple):
@@ -123,15 +129,18 @@ class Samples(NamedTuple):
             return todo
         left = dict(todo)
         for key in keys:
-            left[key] = [s for s in todo[key] if not self._settled(affine, s, empty=empty)]
+            left[key] = self._left(affine, todo[key], empty=empty)
         return {key: group for key, group in left.items() if group}
 
-    def _settled(self, affine: Affine, s: int, *, empty: bool) -> bool:
-        if empty or self.limits is None:
-            bound = maximum(affine, self.around[s], FREE)
-            return bound is not None and bound < 0
-        bound = maximum(affine, self.around[s], self.price)
-        return bound is not None and bound <= self.limits[s]
+    def _left(self, affine: Affine, group: list[int], *, empty: bool) -> list[int]:
+        """Return the samples of a group that the bound does not settle."""
+        if not empty and self.limits is not None:
+            pairs = [(s, self.limits[s]) for s in group]
+            return [s for s, u in pairs if not is_below(affine, self.around[s], u, self.price)]
+        rings = [self.around[s] for s in group]
+        if all_below(affine, rings, strictly=True):
+            return []
+        return [s for s in group if not is_below(affine, self.around[s], ZERO, strictly=True)]
 
     def leaf(self, node: Node, todo: dict[int, list[int]]) -> None:  # noqa: ARG002
         """Reject the leaf."""

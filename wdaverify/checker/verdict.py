@@ -18,6 +18,7 @@ from wdaverify.checker.reading import (
     entries,
     index,
     number,
+    shown,
     table,
 )
 from wdaverify.checker.transport import everywhere
@@ -26,6 +27,7 @@ from wdaverify.checker.trees import walk
 __all__ = ["NotAProofError", "Verdict", "check_file", "describe", "downwards", "upwards"]
 
 _HEADER = frozenset(["format", "version", "kind", "question", "lower", "upper", "tool"])
+UNFORESEEN = (ArithmeticError, ValueError, TypeError, LookupError, RecursionError, MemoryError)
 Bracket = tuple[Fraction, Fraction]
 
 
@@ -87,8 +89,11 @@ def _checked(lines: Lines) -> Verdict:
         raise NotAProofError("not a proof file: expected format wdaverify-proof, version 1")
     try:
         q, (lower, upper) = _proved(header, lines)
-    except Rejected as reason:
-        digest, kind = _digest(header["question"]), str(header["kind"])[:20]
+    except (Rejected, *UNFORESEEN) as reason:
+        if not isinstance(reason, Rejected):  # fails closed
+            reason = Rejected(f"internal error: {type(reason).__name__}")
+        digest, kind = _digest(header["question"]), header["kind"]
+        kind = kind if type(kind) is str and kind in KINDS else ""
         return Verdict(False, kind, digest, None, None, str(reason), lines.count)
     radius = _json(upwards(q.radius))
     return Verdict(True, header["kind"], q.digest, lower, upper, "", lines.count, radius)
@@ -96,7 +101,7 @@ def _checked(lines: Lines) -> Verdict:
 
 def _proved(header: JSON, lines: Lines) -> tuple[Question, Bracket]:
     """Return the question and the bracket that is proved, which holds what is claimed."""
-    if str(header["kind"]) not in KINDS:
+    if type(header["kind"]) is not str or header["kind"] not in KINDS:
         raise Rejected(f"kind: expected one of {', '.join(KINDS)}")
     claim = number(header["lower"]), number(header["upper"])
     q = read_question(lines.raw())
@@ -116,7 +121,7 @@ def _ended(item: JSON, lines: Lines) -> bool:
         return False
     if table(item, frozenset(["end"]))["end"] != lines.count - 1 or type(item["end"]) is not int:
         raise Rejected(
-            f"the end counts {item['end']!s:.20} lines before it, found {lines.count - 1}"
+            f"the end counts {shown(item['end'])} lines before it, found {lines.count - 1}"
         )
     if lines.raw():
         raise Rejected("something follows the end")

@@ -24,11 +24,18 @@ __all__ = ["Cut", "CutPool"]
 
 
 class Cut(NamedTuple):
-    """A bound ``gradient · x_i + offset + steepness · t`` for every sample and distance ``t``."""
+    """A bound ``gradient · x_i + offset + steepness · t`` for every sample and distance ``t``.
+
+    Attributes
+    ----------
+    multipliers
+        ``η`` on the rows of the program that found it, ``(m,)``; ``None`` where nobody kept them.
+    """
 
     gradient: Floats
     offset: float
     steepness: float
+    multipliers: Floats | None = None
 
 
 class CutPool:

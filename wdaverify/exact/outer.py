@@ -49,6 +49,15 @@ class OuterLines:
             default=np.inf,
         )
 
+    def multiplier(self, budget: float) -> float | None:
+        """Return the multiplier of the round that :meth:`bound` takes, ``None`` without one."""
+        heavy, mu = self._heavy, self._probabilities[self._heavy]
+        bounds = [
+            (float(slopes[heavy].max() * budget + mu @ intercepts[heavy]), float(slopes[heavy].max()))
+            for slopes, intercepts in self._rounds
+        ]
+        return min(bounds)[1] if bounds and min(bounds)[0] < np.inf else None
+
     def merge(self) -> Merge | None:
         """Merge the minima of all lines; ``None`` where a sample of positive weight has none."""
         if not self._rounds:

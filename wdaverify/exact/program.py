@@ -276,7 +276,7 @@ class PieceProgram:
         ends = np.where(np.isfinite(ends), ends, 0.0)
         g = g - multipliers
         offset = float(self.bound @ eta) + float(multipliers @ ends)
-        return Cut(g, offset, float(self.norm.dual_length(g)))
+        return Cut(g, offset, float(self.norm.dual_length(g)), eta)
 
     def _agrees(self, solution: Solution, asked: _Asked, units: _Units) -> bool:
         """Whether point and cut of a solution are as good as float64 allows."""

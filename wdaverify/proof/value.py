@@ -1,0 +1,116 @@
+"""The proof of a value: solve, show both ends, write until the checker agrees."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+from wdaverify.checker.question import read_question
+from wdaverify.checker.verdict import downwards, upwards
+from wdaverify.errors import SolverError, UnsupportedError
+from wdaverify.exact.by_cells import CellOracle
+from wdaverify.exact.value import ExactSolver
+from wdaverify.limits import Limits
+from wdaverify.problem import Problem
+from wdaverify.proof.file import Body, Claim, Refuted, write_proof
+from wdaverify.proof.lower import lower_end
+from wdaverify.proof.plan import NOISE, Plan
+from wdaverify.proof.question import question_line
+from wdaverify.proof.shared import SharedTrees
+
+__all__ = ["Trees", "ValueProver"]
+
+ATTEMPTS = 3
+"""How often the margin for rounding is widened, by a factor of 1000, before giving up."""
+
+
+class Trees(Protocol):
+    """The upper side of an engine."""
+
+    def lines(self, plan: Plan) -> Iterator[dict[str, Any]]:
+        """Return heads and nodes of all trees; what cannot be shown is changed in the plan."""
+
+
+class ValueProver:
+    """One proof: the question, the solved value, both ends.
+
+    Raises
+    ------
+    UnsupportedError
+        The value is infinite.
+    LimitReached
+        The engine was stopped.
+    """
+
+    def __init__(
+        self, problem: Problem, radius: float, solver: ExactSolver, limits: Limits
+    ) -> None:
+        self.problem, self.radius, self.solver, self.limits = problem, radius, solver, limits
+        self.question = question_line(problem, radius)
+        self.q = read_question(self.question)
+        self.value = solver.solve(radius)
+        if solver.stopped is not None:
+            raise solver.stopped
+        if self.value.status == "unbounded":
+            raise UnsupportedError("prove: the value is infinite, there is no bound to prove")
+        self.low = lower_end(self.q, problem, self.value.worst_case)
+
+    def trees(self) -> Trees:
+        """Return the upper side of the engine."""
+        oracle = self.solver.desk.oracle
+        if isinstance(oracle, CellOracle):
+            return SharedTrees(self.q, self.problem, oracle.cells, self.limits)
+        raise UnsupportedError(
+            f"prove: the engine {getattr(oracle, 'name', 'chosen')} has no proofs yet, use cells"
+        )
+
+    def write(self, path: Path, trees: Trees, *, checked: bool) -> Fraction:
+        """Write the file; return the upper end. Margins are widened until the checker agrees."""
+        noise, reason = NOISE, ""
+        for _ in range(ATTEMPTS):
+            plan = self._plan(noise)
+            with Body() as body:
+                body.add(trees.lines(plan))
+                upper = plan.upper()
+                lower = Fraction(downwards(self.low.value))
+                claim = Claim("value", lower, Fraction(upwards(upper)))
+                first = [{"atoms": self.low.atoms}, plan.line()]
+                try:
+                    write_proof(path, self.question, claim, (first, body), checked=checked)
+                except Refuted as refuted:
+                    reason = str(refuted)
+                else:
+                    return upper
+            noise *= 1000
+        raise SolverError(f"proof: the checker rejects {reason}")
+
+    def _plan(self, noise: float) -> Plan:
+        problem, solver = self.problem, self.solver
+        plan = Plan(self.q, problem, self._rate(), noise=noise)
+        if self.q.loss == "zero-one":
+            found = solver.distances()
+            ends = found.lower if problem.cost.finite else found.upper
+            plan.clear(ends[problem.active], self.radius)
+        else:
+            plan.aim_at(solver.atoms)
+        return plan
+
+    def _rate(self) -> float:
+        """Return the multiplier at which the bound is proved."""
+        problem, solver = self.problem, self.solver
+        if not problem.cost.finite:
+            return 0.0
+        if self.q.loss == "zero-one":
+            return self.value.multiplier or 0.0
+        pricing = solver.pricing
+        budget = problem.cost.budget(self.radius)
+        if pricing.piecewise_linear and self.value.multiplier is not None:
+            return max(self.value.multiplier, pricing.floor)
+        if self.radius == 0:
+            steepest = pricing.steepest
+            return steepest if problem.cost.order == 1 else 1e12 * max(1.0, steepest**2)
+        found = pricing.lines.multiplier(budget)
+        if found is None or not math.isfinite(found):
+            raise SolverError("proof: no multiplier with a finite bound is known")
+        return found
