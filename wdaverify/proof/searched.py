@@ -140,23 +140,20 @@ class SearchedTrees:
         for root, steps in walks(nodes):
             owner, ring = int(nodes.owner[root]), int(nodes.ring[root])
             target, i = targets[int(nodes.piece[root])], int(samples[owner])
-            near, far = (v[owner, ring] * scaled.length for v in (tree.rings.inner, tree.rings.outer))
+            near, far = (
+                v[owner, ring] * scaled.length for v in (tree.rings.inner, tree.rings.outer)
+            )
             end = as_json(float(far)) if plan.limits is not None else plan.end(i)
             head = {"label": label, "target": target, "intervals": "ball"}
             yield {"tree": {**head, "samples": [[i, as_json(float(near)), end]]}}
-            for step in steps:
-                yield self._node(step.neuron, step.row, target, tree, values)
-
-    def _node(
-        self, neuron: int | None, row: int, target: int, tree: Tree, values: Floats
-    ) -> dict[str, Any]:
-        """Return a node; ``cuts`` at a split make the checker update its intervals there."""
-        if neuron is not None:
-            return {"cuts": [], "split": neuron}
-        if tree.nodes.value[row] == -np.inf:
-            return {"cuts": [{"empty": True}]}
-        neurons = sparse(enumerate(values[row].tolist())) if self.q.neurons else []
-        return {"cuts": [{"target": target, "neurons": neurons}]}
+            for neuron, row in steps:
+                if neuron is not None:  # cuts, though none, make the checker update its intervals
+                    yield {"cuts": [], "split": neuron}
+                elif nodes.value[row] == -np.inf:
+                    yield {"cuts": [{"empty": True}]}
+                else:
+                    neurons = sparse(enumerate(values[row].tolist())) if self.q.neurons else []
+                    yield {"cuts": [{"target": target, "neurons": neurons}]}
 
     @staticmethod
     def _values(scaled: Scaled, tree: Tree) -> Floats:

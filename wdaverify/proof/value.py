@@ -17,6 +17,7 @@ from wdaverify.proof.file import Body, Claim, Refuted, write_proof
 from wdaverify.proof.lower import lower_end
 from wdaverify.proof.plan import NOISE, Plan
 from wdaverify.proof.question import question_line
+from wdaverify.proof.searched import SearchedTrees
 from wdaverify.proof.shared import SharedTrees
 
 __all__ = ["Trees", "ValueProver"]
@@ -61,9 +62,7 @@ class ValueProver:
         oracle = self.solver.desk.oracle
         if isinstance(oracle, CellOracle):
             return SharedTrees(self.q, self.problem, oracle.cells, self.limits)
-        raise UnsupportedError(
-            f"prove: the engine {getattr(oracle, 'name', 'chosen')} has no proofs yet, use cells"
-        )
+        return SearchedTrees(self.q, self.problem, self.limits)
 
     def write(self, path: Path, trees: Trees, *, checked: bool) -> Fraction:
         """Write the file; return the upper end. Margins are widened until the checker agrees."""
