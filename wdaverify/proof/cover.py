@@ -158,7 +158,8 @@ class Cover:
                 left = _without(todo, open_[done])
                 todo.clear()
                 todo.update(left)
-            open_, bounds = open_[~done], np.minimum(bounds, found)[~done] if not empty else bounds[~done]
+            bounds = bounds if empty else np.minimum(bounds, found)
+            open_, bounds = open_[~done], bounds[~done]
         return cuts
 
     def _program(self, cell: int, own: Line, i: int) -> tuple[Line, Multipliers, bool]:
