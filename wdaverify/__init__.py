@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wdaverify.limits import Limits
     from wdaverify.network import ReLUNetwork
     from wdaverify.problem import Problem
+    from wdaverify.proof.prove import Proof, prove
     from wdaverify.storage import load_network, load_problem, write_problem
     from wdaverify.support import Box, Polytope
     from wdaverify.verification import Sandwich, sandwich
@@ -50,6 +51,7 @@ _HOME = {
     "Polytope": "support",
     "Problem": "problem",
     "ProblemError": "errors",
+    "Proof": "proof.prove",
     "ReLUNetwork": "network",
     "Sandwich": "verification",
     "SandwichViolation": "errors",
@@ -64,6 +66,7 @@ _HOME = {
     "enumerate_cells": "cells.complex",
     "load_network": "storage",
     "load_problem": "storage",
+    "prove": "proof.prove",
     "sandwich": "verification",
     "solve": "exact.solve",
     "value_curve": "exact.curve",
@@ -83,6 +86,7 @@ __all__ = [
     "Polytope",
     "Problem",
     "ProblemError",
+    "Proof",
     "ReLUNetwork",
     "Sandwich",
     "SandwichViolation",
@@ -98,6 +102,7 @@ __all__ = [
     "enumerate_cells",
     "load_network",
     "load_problem",
+    "prove",
     "sandwich",
     "solve",
     "value_curve",

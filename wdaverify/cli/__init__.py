@@ -13,6 +13,7 @@ from wdaverify.cli.cells import cells
 from wdaverify.cli.certify import certify
 from wdaverify.cli.check import check
 from wdaverify.cli.exact import curve, distances, exact, worst_case
+from wdaverify.cli.prove import prove_command, replay_command
 from wdaverify.cli.session import CheckFailedError
 from wdaverify.cli.verify import verify
 from wdaverify.errors import LimitReached, SandwichViolation, WDAVerifyError
@@ -31,7 +32,8 @@ def app() -> None:
     """
 
 
-for command in (verify, exact, curve, worst_case, distances, cells, attack, certify, check):
+COMMANDS = (verify, exact, curve, worst_case, distances, cells, attack, certify, check)
+for command in (*COMMANDS, prove_command, replay_command):
     app.add_command(command)
 
 

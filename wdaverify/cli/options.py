@@ -12,6 +12,7 @@ from wdaverify.tolerances import EXACT
 
 __all__ = [
     "compute",
+    "compute_alone",
     "engine_and_limits",
     "limits",
     "norm_and_samples",
@@ -95,6 +96,9 @@ norm_and_samples = _all(_NORM, _SAMPLES)
 
 compute = _all(_ENGINE, _TOLERANCE, _WORKERS, *_LIMITS)
 """How the exact engine works."""
+
+compute_alone = _all(_ENGINE, _TOLERANCE, *_LIMITS)
+"""The same in one process."""
 
 engine_and_limits = _all(_ENGINE, _WORKERS, *_LIMITS)
 limits = _all(*_LIMITS)

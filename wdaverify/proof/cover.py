@@ -73,8 +73,11 @@ class Cover:
         )
         self.failed: set[int] = set()
         self._tiny = 1e-13 * (1.0 + np.abs(aim.points).max(initial=0.0))
-        classes = skeleton.cells.network.classes
-        self.targets = [j for j in range(classes) if j != aim.label]
+        self.targets = self._targets()
+
+    def _targets(self) -> list[int]:
+        """Return the keys of what is open: classes other than the label."""
+        return [j for j in range(self.skeleton.cells.network.classes) if j != self.aim.label]
 
     def nodes(self) -> Iterator[dict[str, Any]]:
         """Return the nodes in preorder."""
@@ -104,8 +107,7 @@ class Cover:
                 on = off + self.skeleton.branches[off].size
                 pending += [(on, todo), (off, todo)]
             else:
-                node["cuts"] = cuts + self._leaf(branch.cell, todo)
-                yield node
+                yield from self._leaf(branch.cell, todo, node)
 
     def _outside(self, branch: Branch, todo: Todo) -> tuple[Todo, list[dict[str, Any]]]:
         """Drop samples that cannot reach beyond the hyperplane of the split above."""
@@ -120,15 +122,16 @@ class Cover:
         cut = {"empty": True, "neurons": sparse([(row.neuron, 1.0)])}
         return _without(todo, open_[out]), [cut]
 
-    def _leaf(self, cell: int, todo: Todo) -> list[dict[str, Any]]:
-        cuts: list[dict[str, Any]] = []
+    def _leaf(self, cell: int, todo: Todo, node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Return the node of a leaf with its cuts."""
+        cuts: list[dict[str, Any]] = node.get("cuts", [])
         todo = dict(todo)  # a sibling holds the same one
         maps = self.skeleton.cells.logit_maps
         for j in self.targets:
             a = maps.matrix[cell, j] - maps.matrix[cell, self.aim.label]
             b = float(maps.offset[cell, j] - maps.offset[cell, self.aim.label])
-            cuts += self._target(cell, j, Line(a, b + self.aim.constant), todo)
-        return cuts
+            cuts = cuts + self._target(cell, j, Line(a, b + self.aim.constant), todo)
+        yield node | {"cuts": cuts}
 
     def _target(self, cell: int, j: int, own: Line, todo: Todo) -> list[dict[str, Any]]:
         """Bound one margin on a cell."""
@@ -158,7 +161,8 @@ class Cover:
                 left = _without(todo, open_[done])
                 todo.clear()
                 todo.update(left)
-            open_, bounds = open_[~done], np.minimum(bounds, found)[~done] if not empty else bounds[~done]
+            bounds = bounds if empty else np.minimum(bounds, found)
+            open_, bounds = open_[~done], bounds[~done]
         return cuts
 
     def _program(self, cell: int, own: Line, i: int) -> tuple[Line, Multipliers, bool]:

@@ -134,14 +134,17 @@ class Geometry:
     def _shows(self, program: PieceProgram, row: Row, eta: Floats) -> bool:
         """Whether multipliers show a row by a margin that rounding cannot undo."""
         g = row.normal - eta @ program.matrix
+        summed = eta @ np.abs(program.matrix) + np.abs(row.normal)
+        far = np.maximum(np.abs(program.lower), np.abs(program.upper))
         end = np.where(g > 0, program.upper, program.lower)
-        end = np.where(g == 0, 0.0, end)
-        if not np.all(np.isfinite(end)):
+        sure = np.isfinite(far) | (np.isfinite(end) & (np.abs(g) > SAFE * summed))
+        if not np.all(sure | (summed == 0)):  # rounding decides which end counts
             return False
-        terms = np.concatenate([eta * program.bound, g * end])
-        cancelled = np.abs(eta) @ np.abs(program.matrix) + np.abs(row.normal)
-        size = np.abs(terms).sum() + cancelled @ np.where(np.isfinite(end), np.abs(end), 0.0)
-        return bool(terms.sum() - row.end < -SAFE * (size + abs(row.end)))
+        end, far = (np.where(summed == 0, 0.0, v) for v in (end, far))
+        far = np.where(np.isfinite(far), far, np.abs(end))
+        terms = float(eta @ program.bound) + float(g @ end) - row.end
+        size = float(eta @ np.abs(program.bound)) + float(summed @ far) + abs(row.end)
+        return terms < -SAFE * size
 
     def _exactly(
         self, rows: Sequence[Row], row: Row, pattern: Bools, eta: Floats

@@ -19,6 +19,7 @@ from wdaverify.proof.cover import Aim, Cover
 from wdaverify.proof.lemmas import Geometry
 from wdaverify.proof.plan import Plan
 from wdaverify.proof.skeleton import Skeleton
+from wdaverify.proof.softmax import SoftmaxCover
 from wdaverify.rational import ExactNetwork
 
 __all__ = ["SharedTrees"]
@@ -60,7 +61,8 @@ class SharedTrees:
             limits = None if plan.limits is None else plan.limits[samples] + moved
             constant = float(q.loss == "hinge")
             aim = Aim(label, samples, points, plan.reach[samples], limits, plan.asked, plan.proved, constant)
-            cover = Cover(self.skeleton, self._programs, aim, self.limits)
+            make = SoftmaxCover if q.loss == "cross-entropy" else Cover
+            cover = make(self.skeleton, self._programs, aim, self.limits)
             nodes = list(cover.nodes()) if limits is None else cover.nodes()
             if limits is None and cover.failed:
                 at = samples[sorted(cover.failed)]

@@ -46,7 +46,8 @@ class Shells:
     ) -> None:
         self.points, self.norm, self.reach, self.price = points, norm, reach, price
         low, high = np.maximum(box.lower - points, -FAR), np.minimum(box.upper - points, FAR)
-        outer = np.minimum(reach, FAR)[:, None]
+        farthest = norm.length(np.maximum(-low, high)) * (1.0 + 2.0**-40)
+        outer = np.minimum(reach, np.minimum(farthest, FAR))[:, None]
         self._open = bool(not norm.polyhedral and max(-low.min(), high.max()) >= FAR)
         self._rings: Rings = rings_for(norm, low, high, np.zeros_like(outer), outer)
         self._price = Price(price.multiplier, price.order)

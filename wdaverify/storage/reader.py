@@ -39,6 +39,8 @@ class StoredProblem:
         The TOML file.
     notes
         What the reader changed, measured or left out, for the user to see.
+    network
+        The file of the network.
     """
 
     problem: Problem
@@ -46,6 +48,7 @@ class StoredProblem:
     expected: Expected | None
     path: Path
     notes: tuple[str, ...]
+    network: Path
 
 
 class _Arrays(NamedTuple):
@@ -103,7 +106,9 @@ def load_stored(path: str | Path, *, overrides: Overrides | None = None) -> Stor
         elif expected is not None and question.radii != question.stored_radii:
             known = dict(zip(question.stored_radii, expected.values, strict=True))
             expected = Expected(tuple(known[radius] for radius in question.radii), expected.source)
-        return StoredProblem(problem, question.radii, expected, question.path, notes)
+        return StoredProblem(
+            problem, question.radii, expected, question.path, notes, question.network
+        )
 
 
 def _toml(path: Path) -> Path:
