@@ -100,7 +100,7 @@ class _Maker:
 
         def visit(node, depth):
             if depth == len(splits):
-                cuts = self._cuts(node, label, others)
+                cuts = self._cuts(node, others)
                 nodes.append({"cuts": [cut for group in cuts for cut in group]})
                 for group in cuts:
                     found = [bound_of_cut(q, node, cut, label) for cut in group]
@@ -120,7 +120,7 @@ class _Maker:
         visit(root(q, self.region), 0)
         return nodes, [affines for affines in leaves if affines is not None]
 
-    def _cuts(self, node, label, others):
+    def _cuts(self, node, others):
         objectives = (
             [self._majorant(node, others)] if self.entropy else [{"target": j} for j in others]
         )

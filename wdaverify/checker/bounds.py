@@ -169,7 +169,8 @@ def layer_pass(
     den = v.den * s.den
     nu[own[0]] += own[1] * den
     found = Vector(nu, den)
-    return Passed(found, Fraction(total, den * SCALE) + dot(found, layer.bias))
+    shift, unit = sum(map(mul, nu, layer.bias.ints)), layer.bias.den
+    return Passed(found, Fraction(total * unit + shift * SCALE, den * SCALE * unit))
 
 
 def highest(right: int, left: int, low: int | None, high: int | None) -> int | None:

@@ -115,6 +115,7 @@ class Upper:
             raise Rejected("zero-one has no bounds: expected null")
         self.price = FREE if q.loss == "zero-one" else Price(self.rate, q.order or Fraction(1))
         self.spans: dict[tuple[int, int, int], list[Span]] = defaultdict(list)
+        self._box = everywhere(q)
         self._rings: dict[tuple[int, Span], Ring] = {}
         self._roots: dict[Any, tuple[Node, Ring | None]] = {"none": (root(q, None), None)}
 
@@ -130,7 +131,7 @@ class Upper:
         limits = (
             [self.bounds[i] + self._moved(i, label) for i, _ in samples] if self.bounds else None
         )
-        goal = Samples(q, label, rings, self.price, limits)
+        goal = Samples(q, label, self._box, rings, self.price, limits)
         start = self._start(raw["intervals"], samples)
         walk(q, lines, *start, goal, {j: list(range(len(samples))) for j in targets})
         for i, span in samples:
@@ -188,9 +189,7 @@ class Upper:
         if key not in self._roots:
             for old in [k for k in self._roots if type(k) is tuple]:
                 del self._roots[old]
-            region = (
-                everywhere(self.q) if mode == "support" else self._ring(i, (Fraction(0), outer))
-            )
+            region = self._box if mode == "support" else self._ring(i, (Fraction(0), outer))
             self._roots[key] = root(self.q, region), region
         return self._roots[key]
 

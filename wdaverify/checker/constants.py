@@ -98,19 +98,19 @@ class Cells(NamedTuple):
 
     q: Question
     label: int
-    everywhere: Ring
+    box: Ring
     norms: list[Fraction]
 
     def rings(self, todo: bool) -> list[Ring]:  # noqa: FBT001  (open or not)
         """Return the whole box."""
-        return [self.everywhere] if todo else []
+        return [self.box] if todo else []
 
     def cut(self, node: Node, item: dict[str, Any], todo: bool) -> bool:  # noqa: FBT001
         """Return whether the node is still open."""
         if not {"empty", "flat"} & item.keys():
             raise Rejected("a cut of a Lipschitz tree is flat or empty")
         affine = bound_of_cut(self.q, node, item, self.label)
-        bound = None if affine is None else maximum(affine, self.everywhere, FREE)
+        bound = None if affine is None else maximum(affine, self.box, FREE)
         if bound is None or bound > 0 or (bound == 0 and "empty" in item):
             return todo
         given = multipliers(self.q, item, len(node.margins))

@@ -46,7 +46,7 @@ class Ring(NamedTuple):
     """Points of the box at a distance ``inner`` to ``outer`` (None: any) of a centre.
 
     All integers are over the common denominator ``den``; ``up`` and ``down`` are the rooms between
-    the centre and the box, None without a bound.
+    the centre and the box, or ``outer`` where that is nearer; None without a bound.
     """
 
     norm: str
@@ -64,15 +64,13 @@ def ring_of(q: Question, centre: Vector, inner: Fraction, outer: Fraction | None
         raise Rejected("a ring needs 0 <= t0 <= t1")
     x = [Fraction(v, centre.den) for v in centre.ints]
     n, none = len(x), Fraction(0)
-    up = [none if u is None else u - v for v, u in zip(x, q.upper, strict=True)]
-    down = [none if low is None else v - low for v, low in zip(x, q.lower, strict=True)]
-    ints, den = fractions([*x, *up, *down, inner, none if outer is None else outer])
-    return Ring(
-        q.norm, den, list(ints[:n]),
-        [None if u is None else v for v, u in zip(ints[n : 2 * n], q.upper, strict=True)],
-        [None if u is None else v for v, u in zip(ints[2 * n : 3 * n], q.lower, strict=True)],
-        ints[-2], None if outer is None else ints[-1],
-    )  # fmt: skip
+    up = [None if u is None else u - v for v, u in zip(x, q.upper, strict=True)]
+    down = [None if low is None else v - low for v, low in zip(x, q.lower, strict=True)]
+    rooms = [outer if r is None or (outer is not None and outer < r) else r for r in (*up, *down)]
+    ints, den = fractions([*x, inner, outer or none, *(r or none for r in rooms)])
+    found = [None if r is None else v for v, r in zip(ints[n + 2 :], rooms, strict=True)]
+    end = None if outer is None else ints[n + 1]
+    return Ring(q.norm, den, list(ints[:n]), found[:n], found[n:], ints[n], end)
 
 
 def everywhere(q: Question) -> Ring:
@@ -112,10 +110,24 @@ def _bounds(affine: Affine, ring: Ring, price: Price) -> list[Bound]:
         constant += Fraction(at, den * ring.den)
         shapes = _euclidean(pairs, den, ring, price)
         found = [_highest(constant + more, 0, h, unit, ring, price) for more, h, unit in shapes]
+    elif ring.norm == "linf" and not price.rate:
+        return _freely(constant, at, pairs, den * ring.den)
     else:
         segments = _cube(pairs) if ring.norm == "linf" else _knapsack(pairs)
         found = [_highest(constant, at, segments, den, ring, price)]
     return [bound for bound in found if bound is not None]
+
+
+def _freely(
+    constant: Fraction, start: int, pairs: list[tuple[int, int | None]], den: int
+) -> list[Bound]:
+    """Return ``constant + start + Σ |g_k| r_k``: l∞ at no price, rooms within the ring."""
+    total = start
+    for v, room in pairs:
+        if room is None:
+            return []
+        total += v * room
+    return [(constant, total, den)]
 
 
 def _cube(pairs: list[tuple[int, int | None]]) -> Segments:

@@ -29,6 +29,10 @@ class Goal(Protocol[Open]):
     def label(self) -> int:
         """Return the label of the tree."""
 
+    @property
+    def box(self) -> Ring:
+        """Return the whole box."""
+
     def rings(self, todo: Open) -> list[Ring]:
         """Return where something is open."""
 
@@ -52,7 +56,7 @@ def walk(
         if region is not None and todo and ("lemmas" in item or "cuts" in item):
             node = refreshed(q, node, region)
         for lemma in entries(item.get("lemmas", [])):
-            node = _lemma(q, node, lemma, goal.label, goal.rings(todo))
+            node = _lemma(q, node, lemma, goal, goal.rings(todo))
         for cut in entries(item.get("cuts", [])):
             if todo and not node.empty:
                 todo = goal.cut(node, table(cut, _CUT), todo)
@@ -78,25 +82,24 @@ def _children(q: Question, node: Node, item: dict[str, Any], label: int) -> list
     return [node._replace(margins=(*node.margins, (j, at, side))) for side in (1, -1)]
 
 
-def _lemma(q: Question, node: Node, value: JSON, label: int, rings: list[Ring]) -> Node:
+def _lemma(q: Question, node: Node, value: JSON, goal: Goal[Open], rings: list[Ring]) -> Node:
     """Check a lemma and return the node after it."""
     k, state, item = entries(value, 3)
     place = position(q, index(k, q.neurons, "lemma"))
     if state not in ("on", "off"):
         raise Rejected("a lemma says on or off")
     given = multipliers(q, table(item, _LEMMA), len(node.margins))
-    priced = objective(q, label, {}, Fraction(0), node, given.margins)
+    priced = objective(q, goal.label, {}, Fraction(0), node, given.margins)
     sign = -1 if state == "on" else 1
     affine = relax(q, node.intervals, priced._replace(neuron=(*place, sign)), given)
-    if not node.empty and (affine is None or not all_below(affine, rings)):
+    if not node.empty and (affine is None or not all_below(affine, goal.box, rings)):
         raise Rejected(f"lemma: neuron {k} is not shown to be {state}")
     return decided(node, *place, on=state == "on")
 
 
-def all_below(affine: Affine, rings: list[Ring], *, strictly: bool = False) -> bool:
-    """Whether the function is at most 0 in all rings; the whole box, which holds them, may do."""
-    whole = [ring._replace(inner=0, outer=None) for ring in rings[:1]]
-    return all(is_below(affine, ring, ZERO, strictly=strictly) for ring in whole) or all(
+def all_below(affine: Affine, box: Ring, rings: list[Ring], *, strictly: bool = False) -> bool:
+    """Whether the function is at most 0 in all rings; the box, which holds them all, may do."""
+    return is_below(affine, box, ZERO, strictly=strictly) or all(
         is_below(affine, ring, ZERO, strictly=strictly) for ring in rings
     )
 
@@ -109,6 +112,7 @@ class Samples(NamedTuple):
 
     q: Question
     label: int
+    box: Ring
     around: list[Ring]
     price: Price
     limits: list[Fraction] | None
@@ -138,7 +142,7 @@ class Samples(NamedTuple):
             pairs = [(s, self.limits[s]) for s in group]
             return [s for s, u in pairs if not is_below(affine, self.around[s], u, self.price)]
         rings = [self.around[s] for s in group]
-        if all_below(affine, rings, strictly=True):
+        if all_below(affine, self.box, rings, strictly=True):
             return []
         return [s for s in group if not is_below(affine, self.around[s], ZERO, strictly=True)]
 
