@@ -61,6 +61,17 @@ class CutPool:
         """Append a cut of the zero function: where it is negative the piece is out of reach."""
         self._barriers.append((piece, cut))
 
+    def entries(self, sample: Floats) -> Floats:
+        """Distances within which the pieces are out of reach of a sample, ``(P,)``."""
+        entries = np.zeros(self.size)
+        room = 1e-12 * (1.0 + np.abs(sample).max())
+        for piece, cut in self._barriers:
+            missing = -room - float(cut.gradient @ sample) - cut.offset
+            if missing > 0:
+                entry = missing / cut.steepness if cut.steepness > 0 else np.inf
+                entries[piece] = max(entries[piece], entry)
+        return entries
+
     def excluded(self, cut: Cut, points: Floats, reach: Floats) -> Bools:
         """Whether a cut of the zero function shows a piece to be out of reach, ``(N,)``."""
         value = points @ cut.gradient + cut.offset

@@ -1,0 +1,233 @@
+r"""Growth functions of all samples of a label, for every distance at once.
+
+.. math:: g_i(t) = \max_P g_{i,P}(t),\qquad
+          g_{i,P}(t) = \sup\{a_P\cdot x + b_P : x\in P,\ \|x-x_i\|\le t\}
+
+Each :math:`g_{i,P}` is concave, because pieces are convex. So the chord between two points of one
+piece lies below it, and the least of the piece's dual cuts (:mod:`.cuts`), lines in ``t``, lies
+above it. Where the largest cut exceeds the largest chord by most, the piece is asked at that
+distance: a point and a cut that meet there. For a polyhedral norm a piece is a parametric linear
+program, which has finitely many vertices, and this ends with :math:`g_i` itself.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from wdaverify.arrays import Floats, Integers
+from wdaverify.envelope import majorants
+from wdaverify.errors import LimitReached
+from wdaverify.exact.penalty import Penalty
+from wdaverify.exact.program import Unreachable
+from wdaverify.exact.ridges import Segments, ridge, summit
+from wdaverify.exact.supremum import LabelSupremum
+
+__all__ = ["Growth", "GrowthSearch"]
+
+SAME = 1e-12
+"""Distances that differ by less, relative to the largest, are not asked about twice."""
+
+INSIDE = 1e-13
+"""Relative violation of a row at which a sample is still inside a cell."""
+
+
+class Growth(NamedTuple):
+    """Two functions that enclose a growth function, linear between corners, constant after them.
+
+    Attributes
+    ----------
+    radius, lower, upper
+        Corners from distance 0, ``(m,)``.
+    reached
+        The limit that left them far apart, if one did.
+    """
+
+    radius: Floats
+    lower: Floats
+    upper: Floats
+    reached: LimitReached | None = None
+
+
+class _Question(NamedTuple):
+    """A piece and a distance at which its bound exceeds what is known from below."""
+
+    piece: int
+    distance: float
+
+
+class GrowthSearch:
+    """The growth functions of one label; cuts and points serve all of its samples.
+
+    Parameters
+    ----------
+    label
+        The pieces, which are affine, with their cuts and programs.
+    charge
+        Distances of points from a sample, rounded up: ``(M, n), (n,) -> (M,)``.
+    tolerance
+        Largest difference of bounds, relative to ``max(1, |loss|)``, that is left open.
+    """
+
+    def __init__(
+        self, label: LabelSupremum, charge: Callable[[Floats, Floats], Floats], tolerance: float
+    ) -> None:
+        self.label, self.charge, self.tolerance = label, charge, tolerance
+        pieces = label.pieces
+        self._points: list[Floats] = []
+        self._owners: list[int] = []
+        self._losses: list[float] = []
+        self._heights: list[float] = []
+        self._inside = [self._pieces_around(x) for x in label.samples]
+        self._nominal = label.evaluate(label.samples)
+        self._plain = label.samples @ pieces.gradients.T + pieces.offsets
+
+    def growth(self, row: int, farthest: float) -> Growth:
+        """Enclose the growth function of a sample up to the size of its support.
+
+        Parameters
+        ----------
+        row
+            Place of the sample among those of the label.
+        farthest
+            Distance beyond which there is no support.
+        """
+        if farthest == 0.0:
+            return Growth(np.zeros(1), self._nominal[[row]], self._nominal[[row]])
+        asked: dict[int, list[float]] = {}
+        reached: LimitReached | None = None
+        while True:
+            places, values = self._below(row, farthest)
+            excess, questions = self._above(row, places, values, asked)
+            reached = self.label.limits.reached("following the growth of the loss")
+            if not questions or reached is not None:
+                break
+            for piece, distance in questions:
+                asked.setdefault(piece, []).append(distance)
+                self._ask(row, piece, distance)
+        room = np.maximum(np.append(excess, 0.0), np.append(0.0, excess))
+        return Growth(places, values, values + room, reached)
+
+    def _pieces_around(self, sample: Floats) -> Integers:
+        """Return the pieces of the cells that hold a sample."""
+        cells, found = self.label.programs.cells, []
+        for number, cell in enumerate(cells):
+            rows = cell.half_spaces
+            room = INSIDE * (1.0 + np.abs(rows.offset) + np.abs(rows.matrix) @ np.abs(sample))
+            if np.all(rows.matrix @ sample <= rows.offset + room):
+                found.append(number)
+        return np.flatnonzero(np.isin(self.label.pieces.cells, found))
+
+    def _ask(self, row: int, piece: int, distance: float) -> None:
+        """Solve one piece within one distance of one sample; keep its cut and its point."""
+        label, pieces = self.label, self.label.pieces
+        label.counts.programs += 1
+        gradient, offset = pieces.gradients[piece], float(pieces.offsets[piece])
+        program = label.programs.of(pieces, piece)
+        solution = program.solve(gradient, label.samples[row], Penalty(0.0), distance)
+        if isinstance(solution, Unreachable):
+            label.pool.exclude(piece, solution.cut)
+            return
+        label.pool.add(piece, solution.cut._replace(offset=solution.cut.offset + offset))
+        point = label.finish(np.array([piece]), solution.point[None, :])
+        if not label.programs.cells.support.contains(point)[0]:
+            return
+        loss = float(label.evaluate(point)[0])
+        self._points.append(point[0])
+        self._owners.append(piece)
+        self._losses.append(loss)
+        self._heights.append(min(loss, float(gradient @ point[0]) + offset))
+
+    def _below(self, row: int, farthest: float) -> tuple[Floats, Floats]:
+        """Corners of the largest chord of two points of one piece, known points carried on."""
+        sample, around = self.label.samples[row], self._inside[row]
+        points = np.array(self._points).reshape(-1, len(sample))
+        near = self.charge(points, sample)
+        losses = np.append(self._nominal[row], self._losses)
+        distances = np.append(0.0, np.minimum(near, farthest * (1.0 + SAME)))
+        flat = _records(distances, losses, farthest)
+        owners = np.concatenate([around, np.array(self._owners, dtype=np.int64)])
+        costs = np.concatenate([np.zeros(len(around)), near])
+        heights = np.minimum(self._plain[row, around], self._nominal[row])
+        heights = np.concatenate([heights, self._heights])
+        chords = _chords(owners, costs, heights, self.label.pool.size)
+        kept = (chords.start < farthest) & (chords.high > _carried(flat, chords.start))
+        every = Segments(*(np.append(a, b[kept]) for a, b in zip(flat, chords, strict=True)))
+        places, values = ridge(every)
+        if places[-1] > farthest:  # a point a rounding error beyond the support
+            last = float(np.interp(farthest, places, values))
+            within = places < farthest
+            places = np.append(places[within], farthest)
+            values = np.append(values[within], last)
+        return places, values
+
+    def _above(
+        self, row: int, places: Floats, values: Floats, asked: dict[int, list[float]]
+    ) -> tuple[Floats, list[_Question]]:
+        """Bound the excess of the cuts over the chords on every interval; say where to ask."""
+        pool, sample = self.label.pool, self.label.samples[row]
+        order = np.argsort(pool.owners, kind="stable")
+        starts = np.append(np.searchsorted(pool.owners[order], np.arange(pool.size)), len(order))
+        level, steepness = (sample @ pool.gradients.T + pool.offsets)[order], pool.steepness[order]
+        entries = pool.entries(sample)
+        allowed = self.tolerance * np.maximum(1.0, np.abs(values[:-1]))
+        excess, questions = np.zeros(len(places) - 1), []
+        for k, (a, b) in enumerate(zip(places[:-1].tolist(), places[1:].tolist(), strict=True)):
+            A, B = level + steepness * a - values[k], level + steepness * b - values[k + 1]
+            most = np.minimum.reduceat(np.maximum(A, B), starts[:-1])
+            most[entries > b] = -np.inf
+            found: _Question | None = None
+            for piece in np.argsort(-most).tolist():
+                if most[piece] <= max(excess[k], allowed[k] if found is None else excess[k]):
+                    excess[k] = max(excess[k], min(most[piece], allowed[k]))
+                    break
+                mine = slice(starts[piece], starts[piece + 1])
+                s, top = _top(A[mine], B[mine], (entries[piece] - a) / (b - a))
+                distance = a + s * (b - a)
+                if top > max(allowed[k], excess[k]) and not _known(
+                    asked.get(piece, []), distance, SAME * places[-1]
+                ):
+                    found = _Question(piece, distance)
+                excess[k] = max(excess[k], top)
+            if found is not None:
+                questions.append(found)
+        return excess, questions
+
+
+def _top(A: Floats, B: Floats, entry: float) -> tuple[float, float]:
+    """Return where a piece exceeds most, not before its entry, and by how much."""
+    if entry <= 0.0:
+        return summit(A, B)
+    s, top = summit(A + entry * (B - A), B)
+    return entry + s * (1.0 - entry), top
+
+
+def _known(asked: list[float], distance: float, room: float) -> bool:
+    return any(abs(distance - seen) <= room for seen in asked)
+
+
+def _records(distances: Floats, losses: Floats, farthest: float) -> Segments:
+    """Carry every loss that no nearer point reaches on to the next that exceeds it."""
+    order = np.lexsort((-losses, distances))
+    before = np.maximum.accumulate(np.append(-np.inf, losses[order][:-1]))
+    best = order[losses[order] > before]
+    start = distances[best]
+    end = np.append(start[1:], max(farthest, float(start[-1]) * (1.0 + SAME)))
+    kept = end > start
+    return Segments(start[kept], end[kept], losses[best][kept], losses[best][kept])
+
+
+def _carried(flat: Segments, distances: Floats) -> Floats:
+    """Evaluate the losses carried on."""
+    return np.asarray(flat.low[np.searchsorted(flat.start, distances, side="right") - 1])
+
+
+def _chords(owners: Integers, costs: Floats, heights: Floats, size: int) -> Segments:
+    """Return the rising chords of the concave majorant of each piece's points."""
+    if len(owners) == 0:
+        return Segments(*np.zeros((4, 0)))
+    hull = majorants(owners, costs, heights, np.zeros(size))
+    left, right = hull[:-1], hull[1:]
+    same = owners[left] == owners[right]
+    left, right = left[same], right[same]
+    return Segments(costs[left], costs[right], heights[left], heights[right])
