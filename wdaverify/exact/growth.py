@@ -103,8 +103,12 @@ class GrowthSearch:
             if not questions or reached is not None:
                 break
             for piece, distance in questions:
-                asked.setdefault(piece, []).append(distance)
-                self._ask(row, piece, distance)
+                known = asked.setdefault(piece, [])
+                if not known and piece not in self._inside[row]:
+                    known.append(self._enter(row, piece))
+                elif not _known(known, distance, SAME * farthest):
+                    known.append(distance)
+                    self._ask(row, piece, distance)
         room = np.maximum(np.append(excess, 0.0), np.append(0.0, excess))
         return Growth(places, values, values + room, reached)
 
@@ -118,6 +122,21 @@ class GrowthSearch:
                 found.append(number)
         return np.flatnonzero(np.isin(self.label.pieces.cells, found))
 
+    def _enter(self, row: int, piece: int) -> float:
+        """Find the distance at which a piece comes within reach, and what is known from there."""
+        label = self.label
+        label.counts.programs += 1
+        sample = label.samples[row]
+        program = label.programs.of(label.pieces, piece)
+        nearest = program.solve(np.zeros(len(sample)), sample, Penalty(1.0))
+        label.pool.exclude(piece, nearest.cut)
+        if isinstance(nearest, Unreachable):
+            return np.inf
+        self._keep(piece, nearest.point)
+        distance = float(self.charge(nearest.point[None, :], sample)[0])
+        self._ask(row, piece, distance)
+        return distance
+
     def _ask(self, row: int, piece: int, distance: float) -> None:
         """Solve one piece within one distance of one sample; keep its cut and its point."""
         label, pieces = self.label, self.label.pieces
@@ -129,14 +148,20 @@ class GrowthSearch:
             label.pool.exclude(piece, solution.cut)
             return
         label.pool.add(piece, solution.cut._replace(offset=solution.cut.offset + offset))
-        point = label.finish(np.array([piece]), solution.point[None, :])
+        self._keep(piece, solution.point)
+
+    def _keep(self, piece: int, point: Floats) -> None:
+        """Keep a point of a piece, with its loss and the affine function of the piece there."""
+        label, pieces = self.label, self.label.pieces
+        point = label.finish(np.array([piece]), point[None, :])
         if not label.programs.cells.support.contains(point)[0]:
             return
         loss = float(label.evaluate(point)[0])
         self._points.append(point[0])
         self._owners.append(piece)
         self._losses.append(loss)
-        self._heights.append(min(loss, float(gradient @ point[0]) + offset))
+        height = float(pieces.gradients[piece] @ point[0]) + float(pieces.offsets[piece])
+        self._heights.append(min(loss, height))
 
     def _below(self, row: int, farthest: float) -> tuple[Floats, Floats]:
         """Corners of the largest chord of two points of one piece, known points carried on."""
@@ -176,21 +201,23 @@ class GrowthSearch:
             A, B = level + steepness * a - values[k], level + steepness * b - values[k + 1]
             most = np.minimum.reduceat(np.maximum(A, B), starts[:-1])
             most[entries > b] = -np.inf
-            found: _Question | None = None
+            found, worth = list[_Question](), float(allowed[k])
             for piece in np.argsort(-most).tolist():
-                if most[piece] <= max(excess[k], allowed[k] if found is None else excess[k]):
-                    excess[k] = max(excess[k], min(most[piece], allowed[k]))
+                if most[piece] <= worth:
+                    excess[k] = max(excess[k], most[piece])
                     break
                 mine = slice(starts[piece], starts[piece + 1])
                 s, top = _top(A[mine], B[mine], (entries[piece] - a) / (b - a))
-                distance = a + s * (b - a)
-                if top > max(allowed[k], excess[k]) and not _known(
-                    asked.get(piece, []), distance, SAME * places[-1]
-                ):
-                    found = _Question(piece, distance)
                 excess[k] = max(excess[k], top)
-            if found is not None:
-                questions.append(found)
+                if top <= worth:
+                    continue
+                distance, known = a + s * (b - a), asked.get(piece, [])
+                lines = level[mine], steepness[mine]
+                ends = _stretch(*lines, distance, (float(entries[piece]), float(places[-1])))
+                new = [t for t in ends if not _known(known, t, SAME * places[-1])]
+                if new:
+                    found, worth = [_Question(piece, t) for t in new], top
+            questions += found
         return excess, questions
 
 
@@ -200,6 +227,22 @@ def _top(A: Floats, B: Floats, entry: float) -> tuple[float, float]:
         return summit(A, B)
     s, top = summit(A + entry * (B - A), B)
     return entry + s * (1.0 - entry), top
+
+
+def _stretch(
+    level: Floats, steepness: Floats, distance: float, within: tuple[float, float]
+) -> tuple[float, ...]:
+    """Return the ends of the stretch around a distance on which the least of lines is one line."""
+    k = int((level + steepness * distance).argmin())
+    left, right = within
+    flatter, steeper = steepness < steepness[k], steepness > steepness[k]
+    if flatter.any():
+        meet = (level[flatter] - level[k]) / (steepness[k] - steepness[flatter])
+        right = min(right, max(distance, float(meet.min())))
+    if steeper.any():
+        meet = (level[k] - level[steeper]) / (steepness[steeper] - steepness[k])
+        left = max(left, min(distance, float(meet.max())))
+    return right, left, distance
 
 
 def _known(asked: list[float], distance: float, room: float) -> bool:
