@@ -64,12 +64,16 @@ class CutPool:
     def entries(self, sample: Floats) -> Floats:
         """Distances within which the pieces are out of reach of a sample, ``(P,)``."""
         entries = np.zeros(self.size)
+        if not self._barriers:
+            return entries
+        cuts = [cut for _, cut in self._barriers]
+        gradients = np.array([cut.gradient for cut in cuts])
+        offsets, steepness = np.array([(cut.offset, cut.steepness) for cut in cuts]).T
         room = 1e-12 * (1.0 + np.abs(sample).max())
-        for piece, cut in self._barriers:
-            missing = -room - float(cut.gradient @ sample) - cut.offset
-            if missing > 0:
-                entry = missing / cut.steepness if cut.steepness > 0 else np.inf
-                entries[piece] = max(entries[piece], entry)
+        missing = -room - gradients @ sample - offsets
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.where(missing > 0, missing / steepness, 0.0)
+        np.maximum.at(entries, [piece for piece, _ in self._barriers], found)
         return entries
 
     def excluded(self, cut: Cut, points: Floats, reach: Floats) -> Bools:

@@ -28,6 +28,9 @@ __all__ = ["Growth", "GrowthSearch"]
 SAME = 1e-12
 """Distances that differ by less, relative to the largest, are not asked about twice."""
 
+ENTRY = -1.0
+"""Stands for the distance, not known yet, at which a piece comes within reach."""
+
 INSIDE = 1e-13
 """Relative violation of a row at which a sample is still inside a cell."""
 
@@ -104,8 +107,8 @@ class GrowthSearch:
                 break
             for piece, distance in questions:
                 known = asked.setdefault(piece, [])
-                if not known and piece not in self._inside[row]:
-                    known.append(self._enter(row, piece))
+                if distance == ENTRY:
+                    known += [ENTRY, self._enter(row, piece)]
                 elif not _known(known, distance, SAME * farthest):
                     known.append(distance)
                     self._ask(row, piece, distance)
@@ -212,9 +215,13 @@ class GrowthSearch:
                 if top <= worth:
                     continue
                 distance, known = a + s * (b - a), asked.get(piece, [])
-                lines = level[mine], steepness[mine]
-                ends = _stretch(*lines, distance, (float(entries[piece]), float(places[-1])))
+                ends: tuple[float, ...] = (distance,)
+                if known:
+                    within = float(entries[piece]), float(places[-1])
+                    ends = *_stretch(level[mine], steepness[mine], distance, within), distance
                 new = [t for t in ends if not _known(known, t, SAME * places[-1])]
+                if not new and ENTRY not in known:
+                    new = [ENTRY]
                 if new:
                     found, worth = [_Question(piece, t) for t in new], top
             questions += found
@@ -242,7 +249,7 @@ def _stretch(
     if steeper.any():
         meet = (level[k] - level[steeper]) / (steepness[steeper] - steepness[k])
         left = max(left, min(distance, float(meet.max())))
-    return right, left, distance
+    return right, left
 
 
 def _known(asked: list[float], distance: float, room: float) -> bool:
