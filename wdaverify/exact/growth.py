@@ -180,6 +180,7 @@ class GrowthSearch:
         heights = np.concatenate([heights, self._heights])
         chords = _chords(owners, costs, heights, self.label.pool.size)
         kept = (chords.start < farthest) & (chords.high > _carried(flat, chords.start))
+        flat.end[-1] = max(flat.end[-1], chords.end[kept].max(initial=0.0))
         every = Segments(*(np.append(a, b[kept]) for a, b in zip(flat, chords, strict=True)))
         places, values = ridge(every)
         if places[-1] > farthest:  # a point a rounding error beyond the support
