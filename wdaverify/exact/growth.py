@@ -81,6 +81,7 @@ class GrowthSearch:
         self._owners: list[int] = []
         self._losses: list[float] = []
         self._heights: list[float] = []
+        self._settled: dict[tuple[float, ...], float] = {}
         self._inside = [self._pieces_around(x) for x in label.samples]
         self._nominal = label.evaluate(label.samples)
         self._plain = label.samples @ pieces.gradients.T + pieces.offsets
@@ -98,6 +99,7 @@ class GrowthSearch:
         if farthest == 0.0:
             return Growth(np.zeros(1), self._nominal[[row]], self._nominal[[row]])
         asked: dict[int, list[float]] = {}
+        self._settled = {}
         reached: LimitReached | None = None
         while True:
             places, values = self._below(row, farthest)
@@ -202,6 +204,10 @@ class GrowthSearch:
         allowed = self.tolerance * np.maximum(1.0, np.abs(values[:-1]))
         excess, questions = np.zeros(len(places) - 1), []
         for k, (a, b) in enumerate(zip(places[:-1].tolist(), places[1:].tolist(), strict=True)):
+            key = a, b, float(values[k]), float(values[k + 1])
+            if key in self._settled:  # and cuts only fall
+                excess[k] = self._settled[key]
+                continue
             A, B = level + steepness * a - values[k], level + steepness * b - values[k + 1]
             most = np.minimum.reduceat(np.maximum(A, B), starts[:-1])
             most[entries > b] = -np.inf
@@ -226,6 +232,8 @@ class GrowthSearch:
                 if new:
                     found, worth = [_Question(piece, t) for t in new], top
             questions += found
+            if not found:
+                self._settled[key] = excess[k]
         return excess, questions
 
 
