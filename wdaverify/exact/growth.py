@@ -18,6 +18,7 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.envelope import majorants
 from wdaverify.errors import LimitReached
+from wdaverify.exact.cuts import Cut, entered
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import Unreachable
 from wdaverify.exact.ridges import Segments, ridge, summit
@@ -60,7 +61,9 @@ class _Question(NamedTuple):
 
 
 class GrowthSearch:
-    """The growth functions of one label; cuts and points serve all of its samples.
+    """The growth functions of one label; cuts serve all of its samples, points their own.
+
+    Points of other samples would save a few programs, but every one of them is a corner more.
 
     Parameters
     ----------
@@ -82,6 +85,7 @@ class GrowthSearch:
         self._losses: list[float] = []
         self._heights: list[float] = []
         self._settled: dict[tuple[float, ...], float] = {}
+        self._entries = np.zeros(label.pool.size)
         self._inside = [self._pieces_around(x) for x in label.samples]
         self._nominal = label.evaluate(label.samples)
         self._plain = label.samples @ pieces.gradients.T + pieces.offsets
@@ -98,8 +102,9 @@ class GrowthSearch:
         """
         if farthest == 0.0:
             return Growth(np.zeros(1), self._nominal[[row]], self._nominal[[row]])
+        self._points, self._owners, self._losses, self._heights = [], [], [], []
+        self._settled, self._entries = {}, self.label.pool.entries(self.label.samples[row])
         asked: dict[int, list[float]] = {}
-        self._settled = {}
         reached: LimitReached | None = None
         while True:
             places, values = self._below(row, farthest)
@@ -134,7 +139,7 @@ class GrowthSearch:
         sample = label.samples[row]
         program = label.programs.of(label.pieces, piece)
         nearest = program.solve(np.zeros(len(sample)), sample, Penalty(1.0))
-        label.pool.exclude(piece, nearest.cut)
+        self._exclude(row, piece, nearest.cut)
         if isinstance(nearest, Unreachable):
             return np.inf
         self._keep(piece, nearest.point)
@@ -150,10 +155,16 @@ class GrowthSearch:
         program = label.programs.of(pieces, piece)
         solution = program.solve(gradient, label.samples[row], Penalty(0.0), distance)
         if isinstance(solution, Unreachable):
-            label.pool.exclude(piece, solution.cut)
+            self._exclude(row, piece, solution.cut)
             return
         label.pool.add(piece, solution.cut._replace(offset=solution.cut.offset + offset))
         self._keep(piece, solution.point)
+
+    def _exclude(self, row: int, piece: int, cut: Cut) -> None:
+        """Add a cut that shows how far away a piece is."""
+        self.label.pool.exclude(piece, cut)
+        entry = entered(cut, self.label.samples[row])
+        self._entries[piece] = max(self._entries[piece], entry)
 
     def _keep(self, piece: int, point: Floats) -> None:
         """Keep a point of a piece, with its loss and the affine function of the piece there."""
@@ -200,7 +211,7 @@ class GrowthSearch:
         order = np.argsort(pool.owners, kind="stable")
         starts = np.append(np.searchsorted(pool.owners[order], np.arange(pool.size)), len(order))
         level, steepness = (sample @ pool.gradients.T + pool.offsets)[order], pool.steepness[order]
-        entries = pool.entries(sample)
+        entries = self._entries
         allowed = self.tolerance * np.maximum(1.0, np.abs(values[:-1]))
         excess, questions = np.zeros(len(places) - 1), []
         for k, (a, b) in enumerate(zip(places[:-1].tolist(), places[1:].tolist(), strict=True)):
