@@ -120,6 +120,10 @@ class GrowthSearch:
                     known.append(distance)
                     self._ask(row, piece, distance)
         room = np.maximum(np.append(excess, 0.0), np.append(0.0, excess))
+        steepest = self.label.norm.dual_length(self.label.pieces.gradients).max()
+        if reached is not None and room.max() > steepest * farthest:
+            ends, loss = np.array([0.0, farthest]), np.full(2, self._nominal[row])
+            return Growth(ends, loss, loss + steepest * ends, reached)
         return Growth(places, values, values + room, reached)
 
     def _pieces_around(self, sample: Floats) -> Integers:
