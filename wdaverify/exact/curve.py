@@ -100,9 +100,9 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     """Return the worst-case value for every radius.
 
     For order infinity the value is neither concave nor convex in the radius. Zero-one gives its
-    exact staircase; margin and hinge with l1 or l∞ and the engine ``cells`` their exact corners, and
-    the value is linear in the radius between them; the rest a staircase below and one above at 64
-    radii up to the size of the support.
+    exact staircase; margin and hinge with l1 or l∞ and the engine ``cells`` their exact corners,
+    and the value is linear in the radius between them; the rest a staircase below and one above at
+    64 radii up to the size of the support.
 
     Parameters
     ----------
