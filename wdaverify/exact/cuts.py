@@ -76,15 +76,6 @@ class CutPool:
         for piece, cut in self._barriers:
             entries[piece] = max(entries[piece], entered(cut, sample))
         return entries
-        cuts = [cut for _, cut in self._barriers]
-        gradients = np.array([cut.gradient for cut in cuts])
-        offsets, steepness = np.array([(cut.offset, cut.steepness) for cut in cuts]).T
-        room = 1e-12 * (1.0 + np.abs(sample).max())
-        missing = -room - gradients @ sample - offsets
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.where(missing > 0, missing / steepness, 0.0)
-        np.maximum.at(entries, [piece for piece, _ in self._barriers], found)
-        return entries
 
     def excluded(self, cut: Cut, points: Floats, reach: Floats) -> Bools:
         """Whether a cut of the zero function shows a piece to be out of reach, ``(N,)``."""
