@@ -21,7 +21,7 @@ from wdaverify.errors import LimitReached
 from wdaverify.exact.cuts import Cut, entered
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import Unreachable
-from wdaverify.exact.ridges import Segments, ridge, summit
+from wdaverify.exact.ridges import Segments, carried, records, ridge, stretch, summit
 from wdaverify.exact.supremum import LabelSupremum
 
 __all__ = ["Growth", "GrowthSearch"]
@@ -190,13 +190,13 @@ class GrowthSearch:
         near = self.charge(points, sample)
         losses = np.append(self._nominal[row], self._losses)
         distances = np.append(0.0, np.minimum(near, farthest * (1.0 + SAME)))
-        flat = _records(distances, losses, farthest)
+        flat = records(distances, losses, farthest)
         owners = np.concatenate([around, np.array(self._owners, dtype=np.int64)])
         costs = np.concatenate([np.zeros(len(around)), near])
         heights = np.minimum(self._plain[row, around], self._nominal[row])
         heights = np.concatenate([heights, self._heights])
         chords = _chords(owners, costs, heights, self.label.pool.size)
-        kept = (chords.start < farthest) & (chords.high > _carried(flat, chords.start))
+        kept = (chords.start < farthest) & (chords.high > carried(flat, chords.start))
         flat.end[-1] = max(flat.end[-1], chords.end[kept].max(initial=0.0))
         every = Segments(*(np.append(a, b[kept]) for a, b in zip(flat, chords, strict=True)))
         places, values = ridge(every)
@@ -215,41 +215,51 @@ class GrowthSearch:
         order = np.argsort(pool.owners, kind="stable")
         starts = np.append(np.searchsorted(pool.owners[order], np.arange(pool.size)), len(order))
         level, steepness = (sample @ pool.gradients.T + pool.offsets)[order], pool.steepness[order]
-        entries = self._entries
-        allowed = self.tolerance * np.maximum(1.0, np.abs(values[:-1]))
         excess, questions = np.zeros(len(places) - 1), []
         for k, (a, b) in enumerate(zip(places[:-1].tolist(), places[1:].tolist(), strict=True)):
             key = a, b, float(values[k]), float(values[k + 1])
             if key in self._settled:  # and cuts only fall
                 excess[k] = self._settled[key]
                 continue
-            A, B = level + steepness * a - values[k], level + steepness * b - values[k + 1]
-            most = np.minimum.reduceat(np.maximum(A, B), starts[:-1])
-            most[entries > b] = -np.inf
-            found, worth = list[_Question](), float(allowed[k])
-            for piece in np.argsort(-most).tolist():
-                if most[piece] <= worth:
-                    excess[k] = max(excess[k], most[piece])
-                    break
-                mine = slice(starts[piece], starts[piece + 1])
-                s, top = _top(A[mine], B[mine], (entries[piece] - a) / (b - a))
-                excess[k] = max(excess[k], top)
-                if top <= worth:
-                    continue
-                distance, known = a + s * (b - a), asked.get(piece, [])
-                ends: tuple[float, ...] = (distance,)
-                if known:
-                    within = float(entries[piece]), float(places[-1])
-                    ends = *_stretch(level[mine], steepness[mine], distance, within), distance
-                new = [t for t in ends if not _known(known, t, SAME * places[-1])]
-                if not new and ENTRY not in known:
-                    new = [ENTRY]
-                if new:
-                    found, worth = [_Question(piece, t) for t in new], top
+            found, excess[k] = self._ask_on(key, (level, steepness, starts), asked, places[-1])
             questions += found
             if not found:
                 self._settled[key] = excess[k]
         return excess, questions
+
+    def _ask_on(
+        self,
+        interval: tuple[float, ...],
+        lines: tuple[Floats, Floats, Integers],
+        asked: dict[int, list[float]],
+        farthest: float,
+    ) -> tuple[list[_Question], float]:
+        """Bound the excess on one interval, and ask about the piece that exceeds most."""
+        (a, b, low, high), (level, steepness, starts), excess = interval, lines, 0.0
+        A, B = level + steepness * a - low, level + steepness * b - high
+        most = np.minimum.reduceat(np.maximum(A, B), starts[:-1])
+        most[self._entries > b] = -np.inf
+        found, worth = list[_Question](), self.tolerance * max(1.0, abs(low))
+        for piece in np.argsort(-most).tolist():
+            if most[piece] <= worth:
+                excess = max(excess, most[piece])
+                break
+            mine = slice(starts[piece], starts[piece + 1])
+            s, top = _top(A[mine], B[mine], (self._entries[piece] - a) / (b - a))
+            excess = max(excess, top)
+            if top <= worth:
+                continue
+            distance, known = a + s * (b - a), asked.get(piece, [])
+            ends: tuple[float, ...] = (distance,)
+            if known:
+                within = float(self._entries[piece]), float(farthest)
+                ends = *stretch(level[mine], steepness[mine], distance, within), distance
+            new = [t for t in ends if not _known(known, t, SAME * farthest)]
+            if not new and ENTRY not in known:
+                new = [ENTRY]
+            if new:
+                found, worth = [_Question(piece, t) for t in new], top
+        return found, float(excess)
 
 
 def _top(A: Floats, B: Floats, entry: float) -> tuple[float, float]:
@@ -260,40 +270,8 @@ def _top(A: Floats, B: Floats, entry: float) -> tuple[float, float]:
     return entry + s * (1.0 - entry), top
 
 
-def _stretch(
-    level: Floats, steepness: Floats, distance: float, within: tuple[float, float]
-) -> tuple[float, ...]:
-    """Return the ends of the stretch around a distance on which the least of lines is one line."""
-    k = int((level + steepness * distance).argmin())
-    left, right = within
-    flatter, steeper = steepness < steepness[k], steepness > steepness[k]
-    if flatter.any():
-        meet = (level[flatter] - level[k]) / (steepness[k] - steepness[flatter])
-        right = min(right, max(distance, float(meet.min())))
-    if steeper.any():
-        meet = (level[k] - level[steeper]) / (steepness[steeper] - steepness[k])
-        left = max(left, min(distance, float(meet.max())))
-    return right, left
-
-
 def _known(asked: list[float], distance: float, room: float) -> bool:
     return any(abs(distance - seen) <= room for seen in asked)
-
-
-def _records(distances: Floats, losses: Floats, farthest: float) -> Segments:
-    """Carry every loss that no nearer point reaches on to the next that exceeds it."""
-    order = np.lexsort((-losses, distances))
-    before = np.maximum.accumulate(np.append(-np.inf, losses[order][:-1]))
-    best = order[losses[order] > before]
-    start = distances[best]
-    end = np.append(start[1:], max(farthest, float(start[-1]) * (1.0 + SAME)))
-    kept = end > start
-    return Segments(start[kept], end[kept], losses[best][kept], losses[best][kept])
-
-
-def _carried(flat: Segments, distances: Floats) -> Floats:
-    """Evaluate the losses carried on."""
-    return np.asarray(flat.low[np.searchsorted(flat.start, distances, side="right") - 1])
 
 
 def _chords(owners: Integers, costs: Floats, heights: Floats, size: int) -> Segments:

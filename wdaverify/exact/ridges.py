@@ -14,10 +14,14 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 
-__all__ = ["Segments", "ridge", "summit"]
+__all__ = ["Segments", "carried", "records", "ridge", "stretch", "summit"]
 
 ROUNDING = 1e-15
 """How far (relative) a line must pass a corner to take its place."""
+
+
+BEYOND = 1e-12
+"""Length, relative to its place, of a segment that starts at the end of all others."""
 
 
 class Segments(NamedTuple):
@@ -102,3 +106,35 @@ def summit(A: Floats, B: Floats) -> tuple[float, float]:
             left = k
         else:
             right = k
+
+
+def stretch(
+    level: Floats, steepness: Floats, distance: float, within: tuple[float, float]
+) -> tuple[float, ...]:
+    """Return the ends of the stretch around a distance on which the least of lines is one line."""
+    k = int((level + steepness * distance).argmin())
+    left, right = within
+    flatter, steeper = steepness < steepness[k], steepness > steepness[k]
+    if flatter.any():
+        meet = (level[flatter] - level[k]) / (steepness[k] - steepness[flatter])
+        right = min(right, max(distance, float(meet.min())))
+    if steeper.any():
+        meet = (level[k] - level[steeper]) / (steepness[steeper] - steepness[k])
+        left = max(left, min(distance, float(meet.max())))
+    return right, left
+
+
+def records(distances: Floats, losses: Floats, farthest: float) -> Segments:
+    """Carry every loss that no nearer point reaches on to the next that exceeds it."""
+    order = np.lexsort((-losses, distances))
+    before = np.maximum.accumulate(np.append(-np.inf, losses[order][:-1]))
+    best = order[losses[order] > before]
+    start = distances[best]
+    end = np.append(start[1:], max(farthest, float(start[-1]) * (1.0 + BEYOND)))
+    kept = end > start
+    return Segments(start[kept], end[kept], losses[best][kept], losses[best][kept])
+
+
+def carried(flat: Segments, distances: Floats) -> Floats:
+    """Evaluate the losses carried on."""
+    return np.asarray(flat.low[np.searchsorted(flat.start, distances, side="right") - 1])
