@@ -168,10 +168,12 @@ def test_steps_bracket_what_a_solver_decides_at_the_jumps():
         assert found.upper <= curve(radius)[1] + 1e-12
 
 
-@pytest.mark.parametrize("loss", ["margin", "hinge"])
-def test_order_infinity_is_a_staircase_below_and_one_above(loss):
-    problem = random_problem(0, loss, math.inf)
-    curve = value_curve(problem)
+@pytest.mark.parametrize(
+    ("loss", "norm", "engine"), [("margin", "linf", "search"), ("hinge", "l2", "cells")]
+)
+def test_order_infinity_is_elsewhere_a_staircase_below_and_one_above(loss, norm, engine):
+    problem = random_problem(0, loss, math.inf, norm=norm)
+    curve = value_curve(problem, engine=engine, tolerance=1e-4)
     solver = ExactSolver(problem, enumerate_cells(problem.network, problem.support))
     assert curve.interpolation == "step"
     for radius in (0.0, 0.01, 0.3, 0.77, 1.5, 3.0):
@@ -188,7 +190,10 @@ def test_order_infinity_is_refused_where_it_grows_for_ever(loss):
         value_curve(random_problem(0, loss, math.inf, "space"))
 
 
-@pytest.mark.parametrize(("loss", "order"), [*CURVES, ("zero-one", math.inf)])
+@pytest.mark.parametrize(
+    ("loss", "order"),
+    [*CURVES, *((loss, math.inf) for loss in ("zero-one", "margin", "hinge"))],
+)
 def test_no_time_at_all_leaves_a_valid_curve(loss, order):
     problem = random_problem(5, loss, order)
     cells = enumerate_cells(problem.network, problem.support)
@@ -213,12 +218,28 @@ def test_the_tolerance_bounds_the_gap_at_every_corner(tolerance):
         assert curve(radius)[1] >= exact(radius)[0] - 1e-9
 
 
+@pytest.mark.parametrize(("order", "norm"), [(2, "linf"), (1, "l2")])
+def test_a_curved_curve_brackets_the_value_solved_at_a_radius(order, norm):
+    problem = random_problem(13, "margin", order, "box", norm).head(2)
+    cells = enumerate_cells(problem.network, problem.support)
+    curve = value_curve(problem, cells=cells, tolerance=1e-2)
+    size = max(1.0, np.abs(curve.upper).max())
+    assert curve.gap <= 1e-2 * size
+    for radius in (0.0, *np.random.default_rng(2).uniform(0.0, 2.5, size=5).tolist()):
+        found = ExactSolver(problem, cells).solve(radius)
+        assert curve(radius)[0] <= found.upper + 1e-9
+        assert curve(radius)[1] >= found.lower - 1e-9
+
+
 def test_interpolation_by_hand():
     radius, lower = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.5])
     budget = ValueCurve(radius, lower, lower + 0.5, "budget", (0.25, 0.5), 2.0)
     assert budget(math.sqrt(0.5)) == pytest.approx((0.5, 1.0))
     assert budget(math.sqrt(2.5)) == pytest.approx((1.25, 1.75))
     assert budget(3.0) == pytest.approx((1.5 + 0.25 * 5, 2.0 + 0.5 * 5))
+    infinite = ValueCurve(radius, lower, lower + 0.5, "budget", (0.0, 0.0), math.inf)
+    assert infinite(0.25) == pytest.approx((0.25, 0.75))
+    assert infinite(7.0) == pytest.approx((1.5, 2.0))
     step = ValueCurve(radius, lower, lower, "step", (0.0, 0.0), math.inf)
     assert [step(r)[0] for r in (0.0, 0.99, 1.0, 1.7, 2.0, 9.0)] == [0, 0, 1, 1, 1.5, 1.5]
 

@@ -10,6 +10,7 @@ from wdaverify.cells.recession import is_bounded
 from wdaverify.distribution import Ray
 from wdaverify.errors import LimitReached
 from wdaverify.exact.distances import Distances, ErrorSet, unknown_distances
+from wdaverify.exact.growth import Growth, GrowthSearch
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.pieces import Pieces, asymptotic_pieces, ceiling, loss_pieces
 from wdaverify.exact.recession import Tail, escape, tail_points
@@ -109,6 +110,23 @@ class CellOracle:
             return self._error_sets[label].distances(samples, self._programs(label))
         except LimitReached as limit:
             return unknown_distances(self.problem, samples, limit)
+
+    def growth(self, samples: Integers, farthest: Floats, tolerance: float) -> list[Growth]:
+        """Enclose the growth functions of samples of one label (margin and hinge).
+
+        Parameters
+        ----------
+        farthest
+            Distances beyond which there is no support, finite, ``(m,)``.
+        tolerance
+            Relative difference of the bounds that is left open.
+        """
+        label = int(self.problem.labels[samples[0]])
+        search = self._search(label)
+        follow = GrowthSearch(search, self.problem.cost.charge, tolerance)
+        rows = np.searchsorted(self._samples[label], samples)
+        ends = zip(rows.tolist(), farthest.tolist(), strict=True)
+        return [follow.growth(row, end) for row, end in ends]
 
     def within(self, sample: int, radius: float) -> Decision:
         """Decide over the rationals whether an error lies in a closed ball."""

@@ -5,6 +5,9 @@ envelope span a chord, and the supremum at its slope either confirms the chord o
 above it. About two suprema a breakpoint, and finite where the loss is piecewise affine, p = 1 and
 the norm polyhedral; elsewhere chords are halved until the envelopes agree within the tolerance.
 Inner and outer merges are then concave, piecewise linear in the budget, and enclose the value.
+
+Order infinity: the value is the mean of the growth functions (:mod:`.growth`), linear in the radius
+between corners, or a staircase where those are not followed.
 """
 
 import math
@@ -16,10 +19,11 @@ import numpy as np
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, UnsupportedError
+from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.solve import solver_for
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
-from wdaverify.loss import DLR, ZeroOne
+from wdaverify.loss import DLR, Hinge, Margin, ZeroOne
 from wdaverify.merging import Merge
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
@@ -30,7 +34,10 @@ SETTLED = 1e-10
 """Relative height above a chord that counts as none where the envelope is piecewise linear."""
 
 STEPS = 64
-"""Radii at which a curve of order infinity is evaluated."""
+"""Radii at which a curve of order infinity is evaluated where it is a staircase."""
+
+OPEN = 1e-2
+"""Part of the tolerance up to which the bounds of a growth function may differ."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +49,8 @@ class ValueCurve:
     radius, lower, upper
         Corners of the curve, ``(m,)``, from radius 0.
     interpolation
-        ``budget``: linear in ``radius ** order`` between corners; ``step``: constant from each
-        corner to the next.
+        ``budget``: linear in ``radius ** order`` between corners, for order infinity in the radius
+        itself; ``step``: constant from each corner to the next.
     final_slope
         Slope after the last corner, per unit of budget.
     order
@@ -65,8 +72,8 @@ class ValueCurve:
         if self.interpolation == "step":
             k = int(np.searchsorted(self.radius, radius, side="right")) - 1
             return float(self.lower[k]), float(self.upper[k])
-        budgets = self.radius**self.order
-        budget = radius**self.order
+        power = self.order if math.isfinite(self.order) else 1.0
+        budgets, budget = self.radius**power, radius**power
         beyond = max(0.0, budget - float(budgets[-1]))
         low, high = (float(np.interp(budget, budgets, v)) for v in (self.lower, self.upper))
         return low + self.final_slope[0] * beyond, high + self.final_slope[1] * beyond
@@ -92,9 +99,10 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
 ) -> ValueCurve:
     """Return the worst-case value for every radius.
 
-    For order infinity the value is neither concave nor convex in the radius: zero-one gives its
-    exact staircase, other losses a staircase below and one above at 64 radii up to the size of the
-    support.
+    For order infinity the value is neither concave nor convex in the radius. Zero-one gives its
+    exact staircase; margin and hinge with l1 or l∞ and the engine ``cells`` their exact corners,
+    and the value is linear in the radius between them; the rest a staircase below and one above at
+    64 radii up to the size of the support.
 
     Parameters
     ----------
@@ -129,7 +137,7 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
         curve = _zero_one_curve(solver)
         return curve if solver.stopped is None else replace(curve, stopped=str(solver.stopped))
     if not problem.cost.finite:
-        return _staircase(solver)
+        return _order_infinity(solver)
     if isinstance(problem.loss, DLR) and solver.infinite(1.0) is not None:
         raise UnsupportedError(
             f"curve: {problem.loss.name} is infinite at a tie of three logits, and so is the value "
@@ -183,15 +191,39 @@ def _confirms(solver: ExactSolver, sample: int, chord: tuple[float, float]) -> b
     return len(after.costs) == len(before.costs) and np.array_equal(after.costs, before.costs)
 
 
-def _staircase(solver: ExactSolver) -> ValueCurve:
-    """Evaluate order infinity at some radii: the value is monotone between them."""
+def _order_infinity(solver: ExactSolver) -> ValueCurve:
+    """Follow the growth functions where the engine can; evaluate the value at some radii else."""
     problem = solver.problem
-    farthest = float(solver.pricing.reaches(problem.active).max())
-    if not math.isfinite(farthest):
+    farthest = np.zeros(len(problem))
+    farthest[problem.active] = solver.pricing.reaches(problem.active)
+    if not np.isfinite(farthest).all():
         raise UnsupportedError(
             f"curve: {problem.loss.name} of order inf on an unbounded support grows for ever; "
             f"ask for radii"
         )
+    affine = isinstance(problem.loss, Margin | Hinge) and problem.cost.norm.polyhedral
+    if affine and isinstance(solver.desk.oracle, CellOracle):
+        return _from_growth(solver, farthest)
+    return _staircase(solver, float(farthest.max()))
+
+
+def _from_growth(solver: ExactSolver, farthest: Floats) -> ValueCurve:
+    """Average the growth functions: corners where any of them has one."""
+    problem, active = solver.problem, solver.problem.active
+    found = solver.desk.growth(active, farthest[active], OPEN * solver.tolerance)
+    radii = np.unique(np.concatenate([growth.radius for growth in found]))
+    lower, upper = np.zeros(len(radii)), np.zeros(len(radii))
+    for mu, growth in zip(problem.probabilities[active].tolist(), found, strict=True):
+        lower += mu * np.interp(radii, growth.radius, growth.lower)
+        upper += mu * np.interp(radii, growth.radius, growth.upper)
+    reached = [growth.reached for growth in found if growth.reached is not None]
+    stopped = str(reached[0]) if reached else None
+    return ValueCurve(radii, lower, upper, "budget", (0.0, 0.0), problem.cost.order, stopped)
+
+
+def _staircase(solver: ExactSolver, farthest: float) -> ValueCurve:
+    """Evaluate order infinity at some radii: the value is monotone between them."""
+    problem = solver.problem
     radii = np.linspace(0.0, farthest, STEPS + 1)
     values = [solver.solve(float(radius)) for radius in radii]
     lower = np.array([value.lower for value in values])

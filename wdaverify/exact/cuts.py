@@ -20,7 +20,7 @@ from wdaverify.norms import GroundNorm
 if TYPE_CHECKING:
     from wdaverify.exact.pieces import Pieces
 
-__all__ = ["Cut", "CutPool"]
+__all__ = ["Cut", "CutPool", "entered"]
 
 
 class Cut(NamedTuple):
@@ -36,6 +36,15 @@ class Cut(NamedTuple):
     offset: float
     steepness: float
     multipliers: Floats | None = None
+
+
+def entered(cut: Cut, sample: Floats) -> float:
+    """Return the distance within which a cut of the zero function shows a piece out of reach."""
+    room = 1e-12 * (1.0 + float(np.abs(sample).max()))
+    missing = -room - float(cut.gradient @ sample) - cut.offset
+    if missing <= 0:
+        return 0.0
+    return missing / cut.steepness if cut.steepness > 0 else np.inf
 
 
 class CutPool:
@@ -67,6 +76,13 @@ class CutPool:
     def exclude(self, piece: int, cut: Cut) -> None:
         """Append a cut of the zero function: where it is negative the piece is out of reach."""
         self._barriers.append((piece, cut))
+
+    def entries(self, sample: Floats) -> Floats:
+        """Distances within which the pieces are out of reach of a sample, ``(P,)``."""
+        entries = np.zeros(self.size)
+        for piece, cut in self._barriers:
+            entries[piece] = max(entries[piece], entered(cut, sample))
+        return entries
 
     def excluded(self, cut: Cut, points: Floats, reach: Floats) -> Bools:
         """Whether a cut of the zero function shows a piece to be out of reach, ``(N,)``."""

@@ -12,6 +12,7 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import LimitReached
 from wdaverify.exact.distances import Distances
+from wdaverify.exact.growth import Growth
 from wdaverify.exact.oracle import Asked, Decision, Oracle, Suprema
 from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
@@ -111,6 +112,26 @@ class Dispatcher:
         found = self._runner.run([Request(key, "distances", (group,)) for group, key in every])
         order = np.argsort(np.concatenate([group for group, _ in every]))
         return Distances.joined(found).at(order)
+
+    def growth(self, samples: Integers, farthest: Floats, tolerance: float) -> list[Growth]:
+        """Enclose the growth functions of samples (engine ``cells``, margin and hinge)."""
+        labels = self.oracle.problem.labels[samples]
+        every = [
+            (group, key)
+            for label in np.unique(labels).tolist()
+            for at in [np.flatnonzero(labels == label)]
+            for key, part in self._split(label, samples[at])
+            for group in [at[part]]
+        ]
+        requests = [
+            Request(key, "growth", (samples[group], farthest[group], tolerance))
+            for group, key in every
+        ]
+        found: list[Growth] = [None] * len(samples)  # type: ignore[list-item]
+        for (group, _), growths in zip(every, self._runner.run(requests), strict=True):
+            for place, growth in zip(group.tolist(), growths, strict=True):
+                found[place] = growth
+        return found
 
     def within(self, label: int, sample: int, radius: float) -> Decision:
         """Decide exactly whether an error of a label lies in the closed ball around a sample."""
