@@ -19,9 +19,9 @@ CASES = list(itertools.product(
 ))  # fmt: skip
 
 
-def question(loss, norm, order, support, label_cost, seed):
+def question(loss, norm, order, support, label_cost, seed, *, classes=None):
     rng = np.random.default_rng(seed)
-    n, classes = 2, 2 if loss == "cross-entropy" else 3
+    n, classes = 2, classes or (2 if loss == "cross-entropy" else 3)
     widths = [n, 2, classes]
     weights = [rng.normal(size=(b, a)) for a, b in itertools.pairwise(widths)]
     slopes = [rng.choice([0.0, 0.25, 1.0], size=2)]
@@ -38,11 +38,11 @@ def question(loss, norm, order, support, label_cost, seed):
     )  # fmt: skip
 
 
-def holds(case, tmp_path, seed=None):
+def holds(case, tmp_path, seed=None, **changes):
     if case[4] is not None and case[2] == math.inf:
         return
     seed = CASES.index(case) if seed is None else seed
-    problem = question(*case, seed)
+    problem = question(*case, seed, **changes)
     radius = (0.05, 0.25)[seed % 2]
     verdict = check_file(
         write(tmp_path / "proof", dumb_proof(problem, radius, random.Random(seed)))
@@ -57,6 +57,10 @@ def holds(case, tmp_path, seed=None):
 @pytest.mark.parametrize("case", CASES[::7], ids=str)
 def test_holds_the_value(case, tmp_path):
     holds(case, tmp_path)
+
+
+def test_cross_entropy_of_three_classes(tmp_path):
+    holds(("cross-entropy", "linf", 1, "box", None), tmp_path, 1, classes=3)
 
 
 @pytest.mark.slow
