@@ -37,6 +37,12 @@ ABOVE = 1e-13
 ENOUGH = 1e-10
 """Excess of a majorant at a point, relative to the loss, that is not worth a split."""
 
+TAME = 20.0
+"""Largest margin at which a box without ends is split first."""
+
+MOVED = 1e-8
+"""How far the end of an empty half is moved into the other one, relative to its size."""
+
 WIDE = 1e-10
 """How far beyond the largest margin of a cell its box ends, relative to its size."""
 
@@ -45,21 +51,26 @@ WIDE = 1e-10
 class _Box:
     """Bounds of the margins ``(K,)`` on a part of a cell, and the splits that made them.
 
-    ``splits`` holds ``(j, τ, side)`` from the top: ``side · (m_j - τ) <= 0``.
+    ``splits`` holds ``(j, τ, side, end)`` from the top: ``side · (m_j - τ) <= 0``. Programs use
+    ``end`` for ``τ``: where a half is empty it is moved out until it is not.
     """
 
     cell: int
     lower: Floats
     upper: Floats
-    splits: tuple[tuple[int, float, int], ...] = ()
+    splits: tuple[tuple[int, float, int, float], ...] = ()
 
     def half(self, j: int, at: float, side: int) -> "_Box":
         """Return the part at or below ``τ`` (side 1), or above it (side -1)."""
         ends = self.lower.copy(), self.upper.copy()
         ends[side > 0][j] = at
-        return replace(
-            self, lower=ends[0], upper=ends[1], splits=(*self.splits, (j, at, side))
-        )
+        splits = (*self.splits, (j, at, side, at))
+        return replace(self, lower=ends[0], upper=ends[1], splits=splits)
+
+    def moved(self, end: float) -> "_Box":
+        """Return the box with another end of the last split for programs."""
+        j, at, side, _ = self.splits[-1]
+        return replace(self, splits=(*self.splits[:-1], (j, at, side, end)))
 
 
 class SoftmaxCover(Cover):
@@ -114,14 +125,14 @@ class SoftmaxCover(Cover):
             except SolverError:
                 found = None
             if not isinstance(found, Solution) or found.cut.multipliers is None:
-                return j, float(line.gradient @ point + line.constant), None
+                return j, float(np.clip(line.gradient @ point + line.constant, -TAME, TAME)), None
             eta = found.cut.multipliers
             top = found.bound + line.constant
             at = top + WIDE * max(1.0, abs(top))
             rest = Line(line.gradient - eta @ program.matrix,
                         line.constant + float(eta @ program.bound) - at)  # fmt: skip
             if self._highest(rest, program) >= 0:
-                return j, float(line.gradient @ point + line.constant), None
+                return j, float(np.clip(line.gradient @ point + line.constant, -TAME, TAME)), None
             given = self.skeleton.geometry.read(rows, eta)
             return j, at, {"neurons": sparse(given.neurons), "rows": sparse(given.rows)}
         return None
@@ -131,7 +142,9 @@ class SoftmaxCover(Cover):
         """Return the maximum of a line over the box of the support."""
         g = line.gradient
         ends = np.where(g > 0, program.upper, program.lower)
-        return float(line.constant + np.where(g == 0, 0.0, g * ends).sum())
+        if not np.all(np.isfinite(ends)):
+            return np.inf
+        return float(line.constant + g @ ends)
 
     def _bounded(
         self, box: _Box, open_: Integers
@@ -194,14 +207,21 @@ class SoftmaxCover(Cover):
         program = self._program_of(box.cell, rows) if not extra else self._with(rows, extra)
         aim = self.aim
         found = program.solve(own.gradient, aim.points[i], aim.asked, float(aim.reach[i]))
+        if found.cut.multipliers is None and extra:
+            extra = self._rows(self._widened(box))
+            program = self._with(rows, extra)
+            found = program.solve(own.gradient, aim.points[i], aim.asked, float(aim.reach[i]))
         eta = found.cut.multipliers
         if eta is None:
             raise SolverError("proof: a sub-problem has no multipliers; every solver failed on it")
+        ends = np.array([row.end for row in self._true_rows(box, extra)])
+        bound = np.concatenate([ends, program.bound[len(extra) :]])
         solved = isinstance(found, Solution)
         base = own if solved else Line(np.zeros_like(own.gradient), 0.0)
         line = Line(
-            base.gradient - eta @ program.matrix, base.constant + float(eta @ program.bound),
-            found.cut.gradient, base.constant + found.cut.offset,
+            base.gradient - eta @ program.matrix, base.constant + float(eta @ bound),
+            found.cut.gradient,
+            base.constant + found.cut.offset + float(eta @ (bound - program.bound)),
         )  # fmt: skip
         count = len(extra)
         given = self.skeleton.geometry.read(rows, np.concatenate([eta[count:]]))
@@ -223,12 +243,37 @@ class SoftmaxCover(Cover):
     def _rows(self, box: _Box) -> list[Row]:
         """Return the splits as rows; ``neuron`` is their number."""
         rows = []
-        for d, (j, at, side) in enumerate(box.splits):
+        for d, (j, _, side, end) in enumerate(box.splits):
             line = self._margin(box.cell, j)
             size = float(np.linalg.norm(line.gradient)) or 1.0
-            end = side * (at - line.constant) / size
-            rows.append(Row(d, side, side * line.gradient / size, float(end), size))
+            rows.append(
+                Row(d, side, side * line.gradient / size, side * (end - line.constant) / size, size)
+            )
         return rows
+
+    def _true_rows(self, box: _Box, extra: list[Row]) -> list[Row]:
+        """Return the rows with the ends that the file names."""
+        found = []
+        for row, (j, at, side, _) in zip(extra, box.splits, strict=True):
+            line = self._margin(box.cell, j)
+            found.append(row._replace(end=side * (at - line.constant) / row.size))
+        return found
+
+    def _widened(self, box: _Box) -> _Box:
+        """Move the last split of an empty box out until it is not empty.
+
+        A chord continued beyond its ends lies below the loss: it bounds what little is left.
+        """
+        j, at, side, _ = box.splits[-1]
+        rows = self.skeleton.facets(box.cell)
+        program = self._with(rows, self._rows(replace(box, splits=box.splits[:-1])))
+        line = self._margin(box.cell, j)
+        point = self.skeleton.interiors[box.cell]
+        found = program.solve(-side * line.gradient, point, Penalty(0.0))
+        if not isinstance(found, Solution):
+            return box
+        end = float(line.gradient @ found.point + line.constant)
+        return box.moved(end + side * MOVED * max(1.0, abs(end), abs(at)))
 
     def _margin(self, cell: int, j: int) -> Line:
         maps: AffineMap = self.skeleton.cells.logit_maps
@@ -293,11 +338,11 @@ def _loss(margins: Floats) -> float:
 
 
 def _excess(low: float, high: float, at: float) -> float:
-    """Return how far the chord of the exponential lies above it, relative to ``1 + e^at``."""
-    cap = min(high, at + 50.0)
+    """Return how far the chord of ``log(1 + e^m)`` lies above it at a point of ``[low, high]``."""
+    here, first, last = (float(np.logaddexp(0.0, v)) for v in (at, low, high))
     if np.isinf(low):
-        chord = np.exp(cap)
-    else:
-        share = (at - low) / max(cap - low, 1e-300)
-        chord = np.exp(low) * (1.0 - share) + np.exp(cap) * share
-    return float((chord - np.exp(at)) / (1.0 + np.exp(at)))
+        return last - here
+    if np.isinf(high):
+        return first + (at - low) - here
+    share = (at - low) / (high - low)
+    return first * (1.0 - share) + last * share - here
