@@ -134,6 +134,13 @@ QUESTIONS = {
     "no rows": (lambda q: q["network"]["layers"][0].update(W=[], b=[], slopes=[]), "without rows"),
     "slopes": (lambda q: q["network"]["layers"][1].update(slopes=[0, 0]), "'slopes'"),
     "label cost at inf": (lambda q: q.update(order="inf", label_cost=1), "do not move"),
+    "weights": (
+        lambda q: q.update(
+            {k: q[k] * 300 for k in ("points", "labels")},
+            weights=[f"1/{10**3900 + k}" for k in range(300)],
+        ),
+        "65536 bits",
+    ),
     "upside down": (lambda q: q["support"].update(lower=[4]), "outside the box"),
 }
 

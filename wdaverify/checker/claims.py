@@ -236,15 +236,10 @@ class Upper:
             if not all(began for _, began in found):
                 worst = max(worst, 1 - moved)
                 continue
-            ends = [reach for reach, _ in found if not self._everywhere(i, reach)]
+            ends = [v for v, _ in found if v is not None and not self._everywhere(i, v)]
             if ends and self.q.order is None:
                 worst = Fraction(1)
             elif ends:
-                worst = max(
-                    worst,
-                    1
-                    - moved
-                    - self.rate
-                    * power(min(v for v in ends if v is not None), self.q.order or Fraction(1))[0],
-                )
+                nearest = power(min(ends), self.q.order or Fraction(1))[0]
+                worst = max(worst, 1 - moved - self.rate * nearest)
         return worst

@@ -11,9 +11,9 @@ from wdaverify.checker.reading import (
     Rejected,
     Vector,
     affordable,
+    common,
     dot,
     entries,
-    fractions,
     index,
     number,
     parse,
@@ -25,20 +25,10 @@ from wdaverify.checker.reading import (
 __all__ = ["Layer", "Question", "read_question"]
 
 LOSSES = ("margin", "hinge", "cross-entropy", "zero-one")
-_KEYS = frozenset(
-    [
-        "label_cost",
-        "labels",
-        "loss",
-        "network",
-        "norm",
-        "order",
-        "points",
-        "radius",
-        "support",
-        "weights",
-    ]
-)
+_KEYS = frozenset([
+    "label_cost", "labels", "loss", "network", "norm", "order", "points", "radius", "support",
+    "weights",
+])  # fmt: skip
 _LAYERS = 100
 
 
@@ -94,7 +84,8 @@ class Question(NamedTuple):
 
     def logits(self, x: Vector) -> list[Fraction]:
         """Evaluate the network exactly."""
-        return [Fraction(z, self.outputs(x)[-1].den) for z in self.outputs(x)[-1].ints]
+        z = self.outputs(x)[-1]
+        return [Fraction(v, z.den) for v in z.ints]
 
     def outputs(self, x: Vector) -> list[Vector]:
         """Return the pre-activations of every layer at ``x``, logits last."""
@@ -145,10 +136,9 @@ def read_question(line: bytes) -> Question:
     classes, n = len(layers[-1].rows), len(layers[0].columns)
     points = [vector(x, n) for x in entries(q["points"])]
     labels = [index(y, classes, "label") for y in entries(q["labels"], len(points))]
-    weights = [number(w) for w in entries(q["weights"], len(points))]
+    weights = vector(q["weights"], len(points)).ints
     if not points or min(weights) <= 0 or classes < 2:
         raise Rejected("expected samples of positive weight and at least two classes")
-    total = sum(weights)
     order = None if q["order"] == "inf" else number(q["order"])
     kappa = None if q["label_cost"] is None else number(q["label_cost"])
     radius = number(q["radius"])
@@ -159,7 +149,8 @@ def read_question(line: bytes) -> Question:
     if order is None and kappa is not None:
         raise Rejected("labels do not move at order inf")
     box = _support(q["support"], n)
-    masses = [w / total for w in weights]
+    total = sum(weights)
+    masses = [Fraction(w, total) for w in weights]
     question = Question(hashlib.sha256(line).hexdigest(), layers, points, labels, masses, q["loss"],
                         q["norm"], order, radius, kappa, *box)  # fmt: skip
     for i, x in enumerate(points):
@@ -179,7 +170,7 @@ def _layers(value: JSON) -> list[Layer]:
         rows = [vector(row, width) for row in entries(item["W"])]
         if not rows or not width:
             raise Rejected("a layer without rows or columns")
-        den = fractions([Fraction(1, row.den) for row in rows]).den
+        den = common([row.den for row in rows])
         affordable(len(rows) * width, den)
         ints = [[v * (den // row.den) for v in row.ints] for row in rows]
         bias = vector(item["b"], len(rows))

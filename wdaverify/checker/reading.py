@@ -60,19 +60,24 @@ def number(value: JSON) -> Fraction:
 def vector(values: JSON, length: int | None = None) -> Vector:
     """Return a JSON list of numbers over one denominator, at most 65,536 bits long."""
     pairs = [ratio(v) for v in entries(values, length)]
-    den = 1
-    for _, bottom in pairs:
-        if den % bottom:
-            den = math.lcm(den, bottom)
-            limited(den)
+    den = common([bottom for _, bottom in pairs])
     affordable(len(pairs), den)
     return Vector([top * (den // bottom) for top, bottom in pairs], den)
 
 
+def common(dens: Sequence[int]) -> int:
+    """Return the least common denominator."""
+    found = 1
+    for den in dens:
+        if found % den:
+            found = limited(math.lcm(found, den))
+    return found
+
+
 def fractions(values: Sequence[Fraction]) -> Vector:
     """Return rationals over one denominator."""
-    den = math.lcm(*(v.denominator for v in values)) if values else 1
-    return Vector([v.numerator * (den // v.denominator) for v in values], limited(den))
+    den = common([v.denominator for v in values])
+    return Vector([v.numerator * (den // v.denominator) for v in values], den)
 
 
 def dot(a: Vector, b: Vector) -> Fraction:

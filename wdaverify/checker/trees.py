@@ -73,10 +73,8 @@ def _children(q: Question, node: Node, item: dict[str, Any], label: int) -> list
         table(item, _NODE - {"margin", "at"})
         place = position(q, index(item["split"], q.neurons, "split"))
         return [decided(node, *place, on=on) for on in (False, True)]
-    j, at = (
-        index(item["margin"], q.classes, "margin"),
-        number(table(item, _NODE, frozenset(["at"]))["at"]),
-    )
+    j = index(item["margin"], q.classes, "margin")
+    at = number(table(item, _NODE, frozenset(["at"]))["at"])
     if j == label:
         raise Rejected("a margin against the label itself")
     return [node._replace(margins=(*node.margins, (j, at, side))) for side in (1, -1)]
@@ -92,7 +90,8 @@ def _lemma(q: Question, node: Node, value: JSON, goal: Goal[Open], rings: list[R
     priced = objective(q, goal.label, {}, Fraction(0), node, given.margins)
     sign = -1 if state == "on" else 1
     affine = relax(q, node.intervals, priced._replace(neuron=(*place, sign)), given)
-    if not node.empty and (affine is None or not all_below(affine, goal.box, rings)):
+    shown = affine is not None and all_below(affine, goal.box, rings)
+    if rings and not shown and not node.empty:
         raise Rejected(f"lemma: neuron {k} is not shown to be {state}")
     return decided(node, *place, on=state == "on")
 

@@ -25,7 +25,7 @@ def check(file: Path, problem: Path | None, **given: Any) -> None:  # noqa: ANN4
     """Check the proof in FILE; with PROBLEM also that it is about this question.
 
     No solver, enumerator or torch takes part: the arithmetic is that of Python's integers, the
-    code the few hundred lines of wdaverify.checker. Without PROBLEM the SHA-256 of the question is
+    code the package wdaverify.checker alone. Without PROBLEM the SHA-256 of the question is
     printed; with it, the proof must be about the problem at one of the radii of its file, or of
     --radius.
     """
