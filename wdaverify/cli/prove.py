@@ -45,7 +45,9 @@ def _radius(session: Session) -> float:
     "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="The proof file, written whole or not at all.",
 )  # fmt: skip
-@click.option("--unchecked", is_flag=True, help="Do not run the checker over the file at the end.")
+@click.option(
+    "--no-check", "unchecked", is_flag=True, help="Do not run the checker over the file at the end."
+)
 @options.compute_alone
 @options.output
 def prove_command(problem: Path, of: str, out: Path, unchecked: bool, **given: Any) -> None:  # noqa: ANN401, FBT001

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.checker.claims import atom
 from wdaverify.checker.constants import possible_labels, slope_question, witness
 from wdaverify.checker.question import Question, read_question
 from wdaverify.checker.reading import Rejected
@@ -42,7 +42,7 @@ CLOSE = 1e-9
 """Cells whose dual norm is this close to the largest are evaluated exactly."""
 
 
-def prove_lipschitz(  # noqa: PLR0913
+def prove_lipschitz(
     problem: Problem,
     radius: float,
     path: Path,
@@ -114,7 +114,7 @@ def _steepest(q: Question, problem: Problem, cells: CellComplex) -> tuple[Fracti
     for label in possible_labels(q):
         for j in range(q.classes):
             if j != label:
-                lengths: Floats = problem.cost.norm.dual_length(J[:, j] - J[:, label])
+                lengths = problem.cost.norm.dual_length(J[:, j] - J[:, label])
                 trials += [(v, k, label, j) for k, v in enumerate(lengths.tolist())]
     top = max(v for v, *_ in trials)
     for v, k, label, j in trials:
@@ -139,7 +139,7 @@ class _Asymptotic(NamedTuple):
     q: Question
 
 
-def prove_slope(  # noqa: PLR0913
+def prove_slope(
     problem: Problem,
     radius: float,
     path: Path,
@@ -188,8 +188,6 @@ def prove_slope(  # noqa: PLR0913
 
 
 def _margins(q: Question, atoms: list[Any]) -> Iterator[Fraction]:
-    from wdaverify.checker.claims import atom  # noqa: PLC0415
-
     for item in atoms:
         yield atom(q, item)[2]
 
@@ -224,7 +222,8 @@ def _flat(q: Question) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the proof for a bounded support: nothing moves."""
     zero = [0] * len(q.lower)
     atoms = [[i, y, 1, zero] for i, y in enumerate(q.labels)]
-    first = [{"atoms": atoms}, {"multiplier": 0, "bounds": [0] * len(q.labels)}]
+    bounds = {"multiplier": 0, "bounds": [0] * len(q.labels)}
+    first: list[dict[str, Any]] = [{"atoms": atoms}, bounds]
     trees: list[dict[str, Any]] = []
     for i, y in enumerate(q.labels):
         head = {"label": y, "target": None, "intervals": "support", "samples": [[i, 0, 1]]}

@@ -15,7 +15,7 @@ from wdaverify.errors import SolverError
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import PieceProgram, Unreachable
 from wdaverify.limits import Limits
-from wdaverify.proof.lemmas import Multipliers, Row
+from wdaverify.proof.lemmas import Multipliers
 from wdaverify.proof.numbers import sparse
 from wdaverify.proof.shells import Line, Shells
 from wdaverify.proof.skeleton import Branch, Skeleton
@@ -23,6 +23,9 @@ from wdaverify.proof.skeleton import Branch, Skeleton
 __all__ = ["Aim", "Cover"]
 
 Todo = dict[int, Integers]
+
+INFINITE = 1e25
+"""A float bound beyond this is one that transport without end has made."""
 
 
 class Aim(NamedTuple):
@@ -68,9 +71,7 @@ class Cover:
     ) -> None:
         self.skeleton, self.programs, self.aim, self.limits = skeleton, programs, aim, limits
         geometry = skeleton.geometry
-        self.shells = Shells(
-            aim.points, geometry.region.box, geometry.norm, aim.reach, aim.proved
-        )
+        self.shells = Shells(aim.points, geometry.region.box, geometry.norm, aim.reach, aim.proved)
         self.failed: set[int] = set()
         self._tiny = 1e-13 * (1.0 + np.abs(aim.points).max(initial=0.0))
         self.targets = self._targets()
@@ -198,7 +199,7 @@ class Cover:
         """Raise what the bound of a sample may reach."""
         if empty or self.aim.limits is None:
             self.failed.add(i)
-        elif not np.isfinite(bound) or bound > 1e25:  # noqa: PLR2004
+        elif not np.isfinite(bound) or bound > INFINITE:
             raise SolverError(
                 f"proof: the multiplier {self.aim.proved.multiplier!r} does not bound sample "
                 f"{int(self.aim.samples[i])}"
@@ -216,5 +217,3 @@ def as_item(multipliers: Multipliers) -> dict[str, Any]:
 def _without(todo: Todo, samples: Integers) -> Todo:
     left = {j: group[~np.isin(group, samples)] for j, group in todo.items()}
     return {j: group for j, group in left.items() if len(group)}
-
-

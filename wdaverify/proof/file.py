@@ -6,11 +6,11 @@ import json
 import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
-import wdaverify
 from wdaverify.checker.verdict import check_file
 from wdaverify.proof.numbers import as_json
 from wdaverify.storage.files import replacing
@@ -37,10 +37,10 @@ class Body:
     """The trees of a proof, kept in a temporary file: the bounds before them are known last."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the block)
         self.lines = 0
 
-    def __enter__(self) -> "Body":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -95,7 +95,7 @@ def write_proof(
         "format": "wdaverify-proof", "version": 1, "kind": claim.kind,
         "question": hashlib.sha256(question).hexdigest(),
         "lower": as_json(claim.lower), "upper": as_json(claim.upper),
-        "tool": f"wdaverify {wdaverify.__version__}",
+        "tool": f"wdaverify {version('wdaverify')}",
     }  # fmt: skip
     with replacing(path) as raw:
         with gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as file:

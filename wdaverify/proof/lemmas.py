@@ -46,8 +46,8 @@ class Row(NamedTuple):
 class Multipliers(NamedTuple):
     """Multipliers of neurons and of the support's rows, in the file's units."""
 
-    neurons: list[tuple[int, Fraction | float]]
-    rows: list[tuple[int, Fraction | float]]
+    neurons: Sequence[tuple[int, Fraction | float]]
+    rows: Sequence[tuple[int, Fraction | float]]
 
 
 class Region(NamedTuple):
@@ -146,9 +146,7 @@ class Geometry:
         size = float(eta @ np.abs(program.bound)) + float(summed @ far) + abs(row.end)
         return terms < -SAFE * size
 
-    def _exactly(
-        self, rows: Sequence[Row], row: Row, pattern: Bools, eta: Floats
-    ) -> Multipliers:
+    def _exactly(self, rows: Sequence[Row], row: Row, pattern: Bools, eta: Floats) -> Multipliers:
         """Solve over the rationals: on the likely basis first, then on all rows."""
         objective, constant = self._row(row, pattern)
         likely = [k for k in range(len(rows)) if eta[k] > 0]
@@ -194,4 +192,6 @@ class Geometry:
             return None
         y = optimum.multipliers.tolist()
         neurons = [(row.neuron, v) for row, v in zip(rows, y, strict=False)]
-        return optimum.value, Multipliers(neurons, list(enumerate(y[len(rows) : len(rows) + len(q.rows)])))
+        return optimum.value, Multipliers(
+            neurons, list(enumerate(y[len(rows) : len(rows) + len(q.rows)]))
+        )

@@ -80,7 +80,7 @@ class Plan:
         """Take distances ``(N,)`` to the error set for how far no error is (zero-one)."""
         near = distances * (1.0 - NEARER)
         if self.q.order is None:
-            near = np.where(distances > radius, radius, 0.0)
+            near = np.where(distances > radius, radius or near, 0.0)
         self.reach = near
 
     def retreat(self, samples: Integers, share: float) -> None:
@@ -99,7 +99,7 @@ class Plan:
     def moved(self, label: int) -> Floats:
         """Price of a move to a label, ``(N,)``."""
         cost = float(self.q.label_cost or 0)
-        return self.rate * cost * (np.array(self.q.labels) != label)
+        return np.asarray(self.rate * cost * (np.array(self.q.labels) != label))
 
     def end(self, i: int) -> Any:  # noqa: ANN401
         """Return how far sample ``i`` may move as the file has it."""
@@ -131,11 +131,11 @@ class Plan:
 
     def _zero_one(self) -> list[Fraction]:
         q, found = self.q, []
-        for i, reach in enumerate(self.reach.tolist()):
+        for reach in self.reach.tolist():
             if np.isinf(reach):
                 price = None
             elif q.order is None:
-                price = None if reach >= float(q.radius) else Fraction(0)
+                price = None if reach >= float(q.radius) and reach > 0 else Fraction(0)
             else:
                 price = Fraction(self.rate) * power(Fraction(reach), q.order)[0]
             if q.order is not None and q.label_cost is not None:

@@ -4,15 +4,13 @@ r"""Proofs from listed cells: one tree for each label, shared by its samples.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wdaverify.arrays import Bools, Floats, Integers
+from wdaverify.arrays import Integers
 from wdaverify.cells.complex import CellComplex
 from wdaverify.checker.question import Question
-from wdaverify.exact.penalty import Penalty
-from wdaverify.exact.program import PieceProgram
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.proof.cover import Aim, Cover
@@ -21,6 +19,9 @@ from wdaverify.proof.plan import Plan
 from wdaverify.proof.skeleton import Skeleton
 from wdaverify.proof.softmax import SoftmaxCover
 from wdaverify.rational import ExactNetwork
+
+if TYPE_CHECKING:
+    from wdaverify.exact.program import PieceProgram
 
 __all__ = ["SharedTrees"]
 
@@ -60,7 +61,16 @@ class SharedTrees:
         for attempt in range(RETREATS + 1):
             limits = None if plan.limits is None else plan.limits[samples] + moved
             constant = float(q.loss == "hinge")
-            aim = Aim(label, samples, points, plan.reach[samples], limits, plan.asked, plan.proved, constant)
+            aim = Aim(
+                label,
+                samples,
+                points,
+                plan.reach[samples],
+                limits,
+                plan.asked,
+                plan.proved,
+                constant,
+            )
             make = SoftmaxCover if q.loss == "cross-entropy" else Cover
             cover = make(self.skeleton, self._programs, aim, self.limits)
             nodes = list(cover.nodes()) if limits is None else cover.nodes()

@@ -17,6 +17,10 @@ from wdaverify.proof.lemmas import Geometry, Multipliers, Row
 __all__ = ["Branch", "Lemma", "Skeleton"]
 
 
+KEPT = 2000
+"""Affine maps of cells that are kept."""
+
+
 class Lemma(NamedTuple):
     """``neuron`` is on (off) at a node."""
 
@@ -133,7 +137,7 @@ class Skeleton:
     def _row(self, cell: int, neuron: int, *, on: bool) -> Row:
         """Return the half-space of a neuron that is on (off), in a cell's layers below it."""
         if cell not in self._maps:
-            if len(self._maps) > 2000:  # noqa: PLR2004
+            if len(self._maps) > KEPT:
                 self._maps.clear()
             hidden, _ = self.cells.network.affine_maps(self.patterns[cell])
             self._maps[cell] = hidden

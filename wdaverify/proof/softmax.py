@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.errors import SolverError
+from wdaverify.errors import SolverError, UnsupportedError
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import PieceProgram, Solution
 from wdaverify.exact.softmax import envelope_plane
-from wdaverify.network import AffineMap
 from wdaverify.proof.cover import Cover, Todo
 from wdaverify.proof.lemmas import Row
 from wdaverify.proof.numbers import sparse
@@ -36,6 +35,9 @@ ABOVE = 1e-13
 
 ENOUGH = 1e-10
 """Excess of a majorant at a point, relative to the loss, that is not worth a split."""
+
+SEVERAL = 2
+"""So many margins without an upper end need slopes that add up."""
 
 TAME = 20.0
 """Largest margin at which a box without ends is split first."""
@@ -102,8 +104,7 @@ class SoftmaxCover(Cover):
                 yield node
                 continue
             yield node | {"margin": split[0], "at": split[1]}
-            for side in (-1, 1):
-                pending.append((box.half(split[0], split[1], side), open_, {}))
+            pending += [(box.half(split[0], split[1], side), open_, {}) for side in (-1, 1)]
 
     def _nothing(self, box: _Box, split: tuple[int, float, Any]) -> Any:  # noqa: ANN401
         """Return the half above every margin of the cell, closed."""
@@ -139,12 +140,11 @@ class SoftmaxCover(Cover):
 
     @staticmethod
     def _highest(line: Line, program: PieceProgram) -> float:
-        """Return the maximum of a line over the box of the support."""
+        """Return the maximum of a line over the box of the support, if that is bounded."""
         g = line.gradient
-        ends = np.where(g > 0, program.upper, program.lower)
-        if not np.all(np.isfinite(ends)):
+        if not np.all(np.isfinite([program.lower, program.upper])):
             return np.inf
-        return float(line.constant + g @ ends)
+        return float(line.constant + g @ np.where(g > 0, program.upper, program.lower))
 
     def _bounded(
         self, box: _Box, open_: Integers
@@ -190,7 +190,7 @@ class SoftmaxCover(Cover):
         return cuts, open_, None
 
     def _learn(self, box: _Box, point: Floats, i: int) -> None:
-        """A point with a higher value than is allowed raises what is."""
+        """Raise what is allowed to the value of a point."""
         length = float(self.shells.norm.length(point - self.aim.points[i]))
         if length > float(self.aim.reach[i]) * (1.0 + 1e-12):
             return
@@ -199,14 +199,20 @@ class SoftmaxCover(Cover):
         slack = ENOUGH * max(1.0, abs(value))
         self.aim.limits[i] = max(self.aim.limits[i], value + slack)
 
-    def _solved(
-        self, box: _Box, own: Line, i: int
-    ) -> tuple[Line, dict[str, Any], Floats | None]:
+    def _solved(self, box: _Box, own: Line, i: int) -> tuple[Line, dict[str, Any], Floats | None]:
         """Solve for a sample on a box: a line, its multipliers, the point (none: out of reach)."""
         rows, extra = self.skeleton.facets(box.cell), self._rows(box)
         program = self._program_of(box.cell, rows) if not extra else self._with(rows, extra)
         aim = self.aim
-        found = program.solve(own.gradient, aim.points[i], aim.asked, float(aim.reach[i]))
+        try:
+            found = program.solve(own.gradient, aim.points[i], aim.asked, float(aim.reach[i]))
+        except SolverError:
+            if np.isinf(box.upper).sum() < SEVERAL:
+                raise
+            raise UnsupportedError(
+                "prove: the margins of several classes grow for ever in one cell; the proof file "
+                "has no majorant of cross-entropy there (bound the support)"
+            ) from None
         if found.cut.multipliers is None and extra:
             extra = self._rows(self._widened(box))
             program = self._with(rows, extra)
@@ -227,8 +233,10 @@ class SoftmaxCover(Cover):
         given = self.skeleton.geometry.read(rows, np.concatenate([eta[count:]]))
         margins = [(row.neuron, float(v / row.size)) for row, v in zip(extra, eta, strict=False)]
         item = {
-            "neurons": sparse(given.neurons), "rows": sparse(given.rows), "margins": sparse(margins),
-        }  # fmt: skip
+            "neurons": sparse(given.neurons),
+            "rows": sparse(given.rows),
+            "margins": sparse(margins),
+        }
         item = {key: value for key, value in item.items() if value}
         return line, item, found.point if isinstance(found, Solution) else None
 
@@ -276,18 +284,18 @@ class SoftmaxCover(Cover):
         return box.moved(end + side * MOVED * max(1.0, abs(end), abs(at)))
 
     def _margin(self, cell: int, j: int) -> Line:
-        maps: AffineMap = self.skeleton.cells.logit_maps
+        maps = self.skeleton.cells.logit_maps
         y = self.aim.label
         a = maps.matrix[cell, j] - maps.matrix[cell, y]
         return Line(a, float(maps.offset[cell, j] - maps.offset[cell, y]))
 
     def _margins(self, cell: int, point: Floats) -> Floats:
-        maps: AffineMap = self.skeleton.cells.logit_maps
+        maps = self.skeleton.cells.logit_maps
         z = maps.matrix[cell] @ point + maps.offset[cell]
         return np.asarray(z - z[self.aim.label])
 
     def _line(self, cell: int, theta: Floats, constant: float) -> Line:
-        maps: AffineMap = self.skeleton.cells.logit_maps
+        maps = self.skeleton.cells.logit_maps
         weights = theta.copy()
         weights[self.aim.label] = -theta.sum()
         return Line(weights @ maps.matrix[cell], float(weights @ maps.offset[cell]) + constant)
@@ -307,8 +315,10 @@ class SoftmaxCover(Cover):
         theta = np.where(endless, 1.0, theta)
         theta[self.aim.label] = 0.0
         constant -= float(box.lower[endless].sum())
-        size = 1.0 + abs(constant) + float(
-            (np.abs(theta) * np.where(np.isfinite(upper), np.abs(upper), 0.0)).sum()
+        size = (
+            1.0
+            + abs(constant)
+            + float((np.abs(theta) * np.where(np.isfinite(upper), np.abs(upper), 0.0)).sum())
         )
         return theta, constant + ABOVE * size
 

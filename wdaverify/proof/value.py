@@ -23,7 +23,10 @@ from wdaverify.proof.shared import SharedTrees
 __all__ = ["Trees", "ValueProver"]
 
 ATTEMPTS = 3
-"""How often the margin for rounding is widened, by a factor of 1000, before giving up."""
+"""Margins for rounding that are tried before giving up."""
+
+WIDER = 30
+"""Each of them is wider by this factor; the last is below what a proof may lose."""
 
 
 class Trees(Protocol):
@@ -81,7 +84,7 @@ class ValueProver:
                     reason = str(refuted)
                 else:
                     return upper
-            noise *= 1000
+            noise *= WIDER
         raise SolverError(f"proof: the checker rejects {reason}")
 
     def _plan(self, noise: float) -> Plan:
