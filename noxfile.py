@@ -71,7 +71,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Solve every problem folder; fails on a violated sandwich or a missed expected value."""
+    """Solve every problem folder, then prove and check it at its first radius.
+
+    Fails on a violated sandwich, a missed expected value or a proof that is rejected.
+    """
     install(session)
     problems = sorted(path.parent for path in Path("problems").glob("*/problem.toml"))
     failed = []
@@ -81,6 +84,10 @@ def verify(session: nox.Session) -> None:
             session.run("wdaverify", "verify", str(problem), *first, env=QUIET)
         except nox.command.CommandFailed:
             failed.append(problem.name)
+    try:
+        session.run("python", "tests/proof/prove_all.py", "problems", env=QUIET)
+    except nox.command.CommandFailed:
+        failed.append("proofs")
     if failed:
         session.error(f"{len(failed)} of {len(problems)} problems failed: {', '.join(failed)}")
 
@@ -92,4 +99,5 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/bench_verify.py", env=QUIET)
     session.run("python", "tests/benchmarks/bench_cells.py", env=QUIET)
     session.run("python", "tests/benchmarks/bench_bounds.py", env=QUIET)
+    session.run("python", "tests/benchmarks/bench_proof.py", env=QUIET)
     session.run("python", "tests/benchmarks/bench_exact.py", *session.posargs, env=QUIET)

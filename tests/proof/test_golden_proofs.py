@@ -33,7 +33,8 @@ def test_golden_problem_is_proved(name, tmp_path):
         )
         verdict = check_file(tmp_path / "p")
         assert verdict.accepted, verdict.reason
-        assert found.lower <= float(verdict.upper) and float(verdict.lower) <= found.upper
+        assert found.lower <= float(verdict.upper)
+        assert float(verdict.lower) <= found.upper
         size = max(1.0, abs(found.upper))
         assert found.loss <= CLOSE
         assert found.upper - found.lower <= found.value.gap + CLOSE * size
