@@ -18,8 +18,11 @@ __all__ = ["Plan"]
 SLACK = 2e-11
 """How far the bound of a sample may exceed the best known point, relative to its size."""
 
-NOISE = 1e-12
+NOISE = 4e-12
 """What is added for the rounding of float bounds, relative to the numbers that are summed."""
+
+ROUND = 3e-11
+"""The same for l2, where the checker chooses a scale in floating point."""
 
 RAISED = 2e-11
 """The same for the multiplier where the support has no end: gradients need not match exactly."""
@@ -44,7 +47,8 @@ class Plan:
     """
 
     def __init__(self, q: Question, problem: Problem, rate: float, *, noise: float = NOISE) -> None:
-        self.q, self.problem, self.noise = q, problem, noise
+        self.q, self.problem = q, problem
+        self.noise = noise * (1.0 if problem.cost.norm.polyhedral else ROUND / NOISE)
         self.labels = problem.possible_labels if q.loss != "zero-one" else problem.active_labels
         self.limits: Floats | None = None
         self.reach = np.full(len(q.points), np.inf if q.order is not None else float(q.radius))

@@ -7,7 +7,7 @@ the function is convex, so its maxima sit at vertices, where chords are exact.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import SolverError, UnsupportedError
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import PieceProgram, Solution
-from wdaverify.exact.softmax import envelope_plane
+from wdaverify.proof.boxes import MarginBox, log_sum, majorant, splitting
 from wdaverify.proof.cover import Cover, Todo
 from wdaverify.proof.lemmas import Row
 from wdaverify.proof.numbers import sparse
@@ -29,9 +29,6 @@ EXCHANGES = 2
 
 DEEPEST = 60
 """Splits by margins above a box that is not split again."""
-
-ABOVE = 1e-13
-"""Room between majorant and loss at the corners, for the rounding of both."""
 
 ENOUGH = 1e-10
 """Excess of a majorant at a point, relative to the loss, that is not worth a split."""
@@ -49,32 +46,6 @@ WIDE = 1e-10
 """How far beyond the largest margin of a cell its box ends, relative to its size."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Box:
-    """Bounds of the margins ``(K,)`` on a part of a cell, and the splits that made them.
-
-    ``splits`` holds ``(j, τ, side, end)`` from the top: ``side · (m_j - τ) <= 0``. Programs use
-    ``end`` for ``τ``: where a half is empty it is moved out until it is not.
-    """
-
-    cell: int
-    lower: Floats
-    upper: Floats
-    splits: tuple[tuple[int, float, int, float], ...] = ()
-
-    def half(self, j: int, at: float, side: int) -> "_Box":
-        """Return the part at or below ``τ`` (side 1), or above it (side -1)."""
-        ends = self.lower.copy(), self.upper.copy()
-        ends[side > 0][j] = at
-        splits = (*self.splits, (j, at, side, at))
-        return replace(self, lower=ends[0], upper=ends[1], splits=splits)
-
-    def moved(self, end: float) -> "_Box":
-        """Return the box with another end of the last split for programs."""
-        j, at, side, _ = self.splits[-1]
-        return replace(self, splits=(*self.splits[:-1], (j, at, side, end)))
-
-
 class SoftmaxCover(Cover):
     """The nodes of the tree of one label, for cross-entropy."""
 
@@ -85,7 +56,7 @@ class SoftmaxCover(Cover):
         classes = self.skeleton.cells.network.classes
         lower, upper = np.full(classes, -np.inf), np.full(classes, np.inf)
         lower[self.aim.label] = upper[self.aim.label] = 0.0
-        pending = [(_Box(cell, lower, upper), todo[-1], node)]
+        pending = [(MarginBox(cell, lower, upper), todo[-1], node)]
         while pending:
             self.limits.check("writing the proof")
             box, open_, item = pending.pop()
@@ -106,13 +77,13 @@ class SoftmaxCover(Cover):
             yield node | {"margin": split[0], "at": split[1]}
             pending += [(box.half(split[0], split[1], side), open_, {}) for side in (-1, 1)]
 
-    def _nothing(self, box: _Box, split: tuple[int, float, Any]) -> Any:  # noqa: ANN401
+    def _nothing(self, box: MarginBox, split: tuple[int, float, Any]) -> Any:  # noqa: ANN401
         """Return the half above every margin of the cell, closed."""
         given = {key: value for key, value in split[2].items() if value}
         cut = {"empty": True, "margins": [len(box.splits), 1]} | given
         return box.half(split[0], split[1], -1), np.zeros(0, dtype=np.int64), {"cuts": [cut]}
 
-    def _first_split(self, box: _Box) -> tuple[int, float, Any] | None:
+    def _first_split(self, box: MarginBox) -> tuple[int, float, Any] | None:
         """Return where to split while a margin has no end at all, with multipliers if one is."""
         for j in range(len(box.lower)):
             if np.isfinite(box.lower[j]) or np.isfinite(box.upper[j]):
@@ -147,14 +118,14 @@ class SoftmaxCover(Cover):
         return float(line.constant + g @ np.where(g > 0, program.upper, program.lower))
 
     def _bounded(
-        self, box: _Box, open_: Integers
+        self, box: MarginBox, open_: Integers
     ) -> tuple[list[dict[str, Any]], Integers, tuple[int, float, Any] | None]:
         """Bound samples on a box; return cuts, who is left, and where to split for them."""
         cuts: list[dict[str, Any]] = []
         at = self._centre(box)
         tried = 0
         while len(open_):
-            theta, constant = self._majorant(box, at)
+            theta, constant = majorant(box, self.aim.label, at)
             own = self._line(box.cell, theta, constant)
             head = {"theta": [float(v) for v in theta], "const": constant}
             done = self._enough(self.shells.bounds(own, open_), open_)
@@ -163,43 +134,54 @@ class SoftmaxCover(Cover):
                 open_ = open_[~done]
                 continue
             i = int(open_[np.argmax(self.shells.bounds(own, open_) - self._limit(open_))])
-            found = self._solved(box, own, i)
-            line, item, point = found
-            bounds = self.shells.bounds(line, open_, free=point is None)
-            done = bounds < -self._tiny if point is None else self._enough(bounds, open_)
-            if point is not None:
-                self._learn(box, point, i)
-                done = self._enough(bounds, open_)
+            cut, bounds, point = self._cut(box, (own, head), i, open_)
+            done = self._enough(bounds, open_)
             if done.any():
-                cuts.append(item | ({"empty": True} if point is None else head))
+                cuts.append(cut)
                 open_ = open_[~done]
                 continue
-            place = int(np.flatnonzero(open_ == i)[0])
-            now = point if point is not None else self.aim.points[i]
-            at = self._margins(box.cell, now)
-            excess = float(theta @ at) + constant - _loss(at)
+            at = self._margins(box.cell, point)
+            excess = float(theta @ at) + constant - log_sum(at)
             tried += 1
-            if tried <= EXCHANGES and excess > ENOUGH * max(1.0, _loss(at)):
+            if tried <= EXCHANGES and excess > ENOUGH * max(1.0, log_sum(at)):
                 continue
-            split = self._split(box, at)
-            if split is None or len(box.splits) >= DEEPEST or point is None:
-                self._raise(i, float(bounds[place]), empty=point is None)
-                tried = 0
-                continue
-            return cuts, open_, split
+            split = splitting(box, at)
+            if split is not None and len(box.splits) < DEEPEST:
+                return cuts, open_, (*split, None)
+            self._raise(i, float(bounds[open_ == i][0]), empty=False)
+            tried = 0
         return cuts, open_, None
 
-    def _learn(self, box: _Box, point: Floats, i: int) -> None:
+    def _cut(
+        self, box: MarginBox, majorised: tuple[Line, dict[str, Any]], i: int, open_: Integers
+    ) -> tuple[dict[str, Any], Floats, Floats]:
+        """Solve for a sample; return a cut, bounds of the open samples, and the point.
+
+        Samples out of reach of the box have the bound minus infinity.
+        """
+        own, head = majorised
+        line, item, point = self._solved(box, own, i)
+        if point is not None:
+            self._learn(box, point, i)
+            return item | head, self.shells.bounds(line, open_), point
+        out = self.shells.bounds(line, open_, free=True) < -self._tiny
+        if not out.any():
+            raise SolverError("proof: a part of a cell is not shown to be out of reach")
+        return item | {"empty": True}, np.where(out, -np.inf, np.inf), self.aim.points[i]
+
+    def _learn(self, box: MarginBox, point: Floats, i: int) -> None:
         """Raise what is allowed to the value of a point."""
         length = float(self.shells.norm.length(point - self.aim.points[i]))
         if length > float(self.aim.reach[i]) * (1.0 + 1e-12):
             return
-        value = _loss(self._margins(box.cell, point)) - float(self.aim.proved.of(length))
+        value = log_sum(self._margins(box.cell, point)) - float(self.aim.proved.of(length))
         assert self.aim.limits is not None
         slack = ENOUGH * max(1.0, abs(value))
         self.aim.limits[i] = max(self.aim.limits[i], value + slack)
 
-    def _solved(self, box: _Box, own: Line, i: int) -> tuple[Line, dict[str, Any], Floats | None]:
+    def _solved(
+        self, box: MarginBox, own: Line, i: int
+    ) -> tuple[Line, dict[str, Any], Floats | None]:
         """Solve for a sample on a box: a line, its multipliers, the point (none: out of reach)."""
         rows, extra = self.skeleton.facets(box.cell), self._rows(box)
         program = self._program_of(box.cell, rows) if not extra else self._with(rows, extra)
@@ -248,7 +230,7 @@ class SoftmaxCover(Cover):
     def _with(self, rows: list[Row], extra: list[Row]) -> PieceProgram:
         return self.skeleton.geometry.program([*extra, *rows])
 
-    def _rows(self, box: _Box) -> list[Row]:
+    def _rows(self, box: MarginBox) -> list[Row]:
         """Return the splits as rows; ``neuron`` is their number."""
         rows = []
         for d, (j, _, side, end) in enumerate(box.splits):
@@ -259,7 +241,7 @@ class SoftmaxCover(Cover):
             )
         return rows
 
-    def _true_rows(self, box: _Box, extra: list[Row]) -> list[Row]:
+    def _true_rows(self, box: MarginBox, extra: list[Row]) -> list[Row]:
         """Return the rows with the ends that the file names."""
         found = []
         for row, (j, at, side, _) in zip(extra, box.splits, strict=True):
@@ -267,7 +249,7 @@ class SoftmaxCover(Cover):
             found.append(row._replace(end=side * (at - line.constant) / row.size))
         return found
 
-    def _widened(self, box: _Box) -> _Box:
+    def _widened(self, box: MarginBox) -> MarginBox:
         """Move the last split of an empty box out until it is not empty.
 
         A chord continued beyond its ends lies below the loss: it bounds what little is left.
@@ -300,59 +282,7 @@ class SoftmaxCover(Cover):
         weights[self.aim.label] = -theta.sum()
         return Line(weights @ maps.matrix[cell], float(weights @ maps.offset[cell]) + constant)
 
-    def _centre(self, box: _Box) -> Floats:
+    def _centre(self, box: MarginBox) -> Floats:
         low = np.where(np.isfinite(box.lower), box.lower, box.upper - 1.0)
         high = np.where(np.isfinite(box.upper), box.upper, low + 1.0)
         return np.clip(self._margins(box.cell, self.skeleton.interiors[box.cell]), low, high)
-
-    def _majorant(self, box: _Box, at: Floats) -> tuple[Floats, float]:
-        """Return ``θ`` and the constant of a majorant on the box, low at a point of it."""
-        endless = np.isinf(box.upper)
-        lower = np.where(endless, box.lower, box.lower)
-        upper = np.where(endless, box.lower, box.upper)
-        d = np.clip(at, np.where(np.isfinite(lower), lower, -np.inf), upper)
-        theta, constant = envelope_plane(lower, upper, self.aim.label, d)
-        theta = np.where(endless, 1.0, theta)
-        theta[self.aim.label] = 0.0
-        constant -= float(box.lower[endless].sum())
-        size = (
-            1.0
-            + abs(constant)
-            + float((np.abs(theta) * np.where(np.isfinite(upper), np.abs(upper), 0.0)).sum())
-        )
-        return theta, constant + ABOVE * size
-
-    def _split(self, box: _Box, at: Floats) -> tuple[int, float, Any] | None:
-        """Return the margin whose chord is most above the exponential, and where."""
-        best, chosen = 0.0, None
-        for j in range(len(at)):
-            low, high = float(box.lower[j]), float(box.upper[j])
-            if np.isfinite(low) and high - low <= 1e-12 * max(1.0, abs(low)):
-                continue
-            wide = high - low
-            place = float(at[j])
-            near = 1e-9 * max(1.0, abs(place)) if np.isfinite(wide) else 0.0
-            if not low + near < place < high - near:
-                place = (low + high) / 2 if np.isfinite(wide) else (
-                    high - 2.0 if np.isfinite(high) else low + 2.0)  # fmt: skip
-            gain = _excess(low, high, place)
-            if gain > best:
-                best, chosen = gain, (j, place, None)
-        return chosen
-
-
-def _loss(margins: Floats) -> float:
-    """Return ``log Σ_j exp m_j`` (entry 0 at the label)."""
-    top = float(margins.max())
-    return top + float(np.log(np.exp(margins - top).sum()))
-
-
-def _excess(low: float, high: float, at: float) -> float:
-    """Return how far the chord of ``log(1 + e^m)`` lies above it at a point of ``[low, high]``."""
-    here, first, last = (float(np.logaddexp(0.0, v)) for v in (at, low, high))
-    if np.isinf(low):
-        return last - here
-    if np.isinf(high):
-        return first + (at - low) - here
-    share = (at - low) / (high - low)
-    return first * (1.0 - share) + last * share - here

@@ -25,8 +25,8 @@ __all__ = ["Trees", "ValueProver"]
 ATTEMPTS = 3
 """Margins for rounding that are tried before giving up."""
 
-WIDER = 30
-"""Each of them is wider by this factor; the last is below what a proof may lose."""
+WIDER = 10
+"""Each of them is wider by this factor; the last is about what a proof may lose."""
 
 
 class Trees(Protocol):
