@@ -1,4 +1,4 @@
-"""Proofs: sizes, and times to solve, to solve with proof and to check, beside each other in one run.
+"""Proofs: sizes, and times to solve, to solve with proof and to check, side by side in one run.
 
 ``python tests/benchmarks/bench_proof.py --page docs/benchmarks-proofs.md`` writes the page. Times
 are CPU seconds of one process, the median of five runs (one where a run takes more than

@@ -21,7 +21,8 @@ FIRST = {"breast": 10, "digits": 3, "digits-deep": 2}
 def proved(folder: Path, file: Path) -> tuple[bool, str]:
     """Return whether a problem may pass, and what happened."""
     stored = load_stored(folder)
-    problem = stored.problem.head(min(FIRST.get(folder.name, len(stored.problem)), len(stored.problem)))
+    count = len(stored.problem)
+    problem = stored.problem.head(min(FIRST.get(folder.name, count), count))
     radius = stored.radii[0]
     start = time.perf_counter()
     try:

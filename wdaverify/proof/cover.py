@@ -24,6 +24,9 @@ __all__ = ["Aim", "Cover"]
 
 Todo = dict[int, Integers]
 
+TOUCHING = 1e-9
+"""Relative widening of a reach that ends at a cell."""
+
 INFINITE = 1e25
 """A float bound beyond this is one that transport without end has made."""
 
@@ -167,25 +170,30 @@ class Cover:
         return cuts
 
     def _program(self, cell: int, own: Line, i: int) -> tuple[Line, Multipliers, bool]:
-        """Solve for one sample on a cell: a line, its multipliers, whether it bounds zero."""
+        """Solve for one sample on a cell: a line, its multipliers, whether it bounds zero.
+
+        A cell that only just is out of reach is asked about within a wider reach.
+        """
         rows, aim = self.skeleton.facets(cell), self.aim
         if cell not in self.programs:
             self.programs[cell] = self.skeleton.geometry.program(rows)
-        program = self.programs[cell]
-        found = program.solve(own.gradient, aim.points[i], aim.asked, float(aim.reach[i]))
-        cut = found.cut
-        empty = isinstance(found, Unreachable)
-        if cut.multipliers is None:
-            raise SolverError("proof: a sub-problem has no multipliers; every solver failed on it")
-        eta = cut.multipliers
-        base = Line(np.zeros_like(own.gradient), 0.0) if empty else own
-        line = Line(
-            base.gradient - eta @ program.matrix,
-            base.constant + float(eta @ program.bound),
-            cut.gradient,
-            base.constant + cut.offset,
-        )
-        return line, self.skeleton.geometry.read(rows, eta), empty
+        program, nothing = self.programs[cell], Line(np.zeros_like(own.gradient), 0.0)
+        reach = float(aim.reach[i])
+        for wider in (1.0, 1.0 + TOUCHING, 1.0 + 1e3 * TOUCHING):
+            found = program.solve(own.gradient, aim.points[i], aim.asked, reach * wider)
+            empty, eta = isinstance(found, Unreachable), found.cut.multipliers
+            if eta is None:
+                continue
+            base = nothing if empty else own
+            line = Line(
+                base.gradient - eta @ program.matrix,
+                base.constant + float(eta @ program.bound),
+                found.cut.gradient,
+                base.constant + found.cut.offset,
+            )
+            if not empty or self.shells.bounds(line, np.array([i]), free=True)[0] < -self._tiny:
+                return line, self.skeleton.geometry.read(rows, eta), empty
+        raise SolverError("proof: every solver failed on the sub-problem of a cell")
 
     def _limit(self, samples: Integers) -> Floats:
         if self.aim.limits is None:

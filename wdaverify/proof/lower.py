@@ -163,12 +163,13 @@ def _within_budget(q: Question, atoms: list[_Atom]) -> Iterator[_Atom]:
         yield from atoms
         return
     over = sum((a.mass * a.cost for a in atoms), Fraction(0)) - q.budget[0]
-    order = sorted(range(len(atoms)), key=lambda k: _worth(q, atoms[k]))
+    paying = [k for k, a in enumerate(atoms) if a.mass * a.cost > 0] if over > 0 else []
+    order = sorted(paying, key=lambda k: _worth(q, atoms[k]))
     back: dict[int, Fraction] = {}
     for k in order:
         cost = atoms[k].mass * atoms[k].cost
-        if over <= 0 or cost == 0:
-            continue
+        if over <= 0:
+            break
         share = min(Fraction(1), Fraction(float(over / cost)) * (1 + Fraction(1, 1 << 40)))
         share += 0 if share >= 1 else Fraction(1, 1 << 100)
         back[k] = min(Fraction(1), share)

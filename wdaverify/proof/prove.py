@@ -98,7 +98,7 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
         make = prove_lipschitz if of == "lipschitz" else prove_slope
         low, high = make(problem, radius, path, cells=cells, checked=checked, limits=limits)
         wide = float(high - low) / scale(float(low), float(high))
-        return Proof(downwards(low), upwards(high), path, of, "cells", None, wide)
+        return Proof(downwards(low) + 0.0, upwards(high), path, of, "cells", None, wide)
     choice = choose_engine(problem, engine, cells)
     if choice.engine not in ("cells", "search"):
         raise UnsupportedError(
@@ -115,7 +115,7 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
 
 def _summary(prover: ValueProver, path: Path, upper: Fraction, engine: str) -> Proof:
     value = prover.value
-    lower, high = downwards(prover.low.value), upwards(upper)
+    lower, high = downwards(prover.low.value) + 0.0, upwards(upper)
     loss = max(0.0, value.lower - lower) + max(0.0, high - value.upper)
     loss /= scale(value.lower, value.upper)
     return Proof(lower, high, path, "value", engine, value, loss)
