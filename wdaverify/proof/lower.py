@@ -16,6 +16,7 @@ from wdaverify.checker.claims import atom
 from wdaverify.checker.question import Question
 from wdaverify.checker.reading import Rejected
 from wdaverify.distribution import Distribution
+from wdaverify.evaluation import certain_losses
 from wdaverify.problem import Problem
 from wdaverify.proof.numbers import as_json
 
@@ -57,6 +58,9 @@ def lower_end(q: Question, problem: Problem, worst: Distribution) -> LowerEnd:
     """
     place = {int(i): k for k, i in enumerate(problem.active.tolist())}
     frame = None if not q.rows else frame_of(problem.support)
+    errors = worst.certified
+    if q.loss == "zero-one":
+        errors = errors | (certain_losses(problem, worst.points, worst.labels) > 0)
     found: list[_Atom] = []
     for i in problem.active.tolist():
         rows = np.flatnonzero((worst.origin == i) & (worst.weights > 0)).tolist()
@@ -65,7 +69,7 @@ def lower_end(q: Question, problem: Problem, worst: Distribution) -> LowerEnd:
         for r, weight in zip(rows, weights, strict=True):
             mass = weight / total * q.masses[place[i]]
             point = [Fraction(v) for v in worst.points[r].tolist()]
-            known = bool(worst.certified[r])
+            known = bool(errors[r])
             found.append(
                 _placed(q, frame, (place[i], int(worst.labels[r]), mass), point, error=known)
             )
@@ -128,6 +132,7 @@ def _trials(
     inside = None
     if frame is not None:
         point, inside = _on_hull(frame, point), frame_point(frame)
+        home = _on_hull(frame, home)
     for step in STEPS:
         near = [v + step * (h - v) for v, h in zip(point, home, strict=True)]
         yield near

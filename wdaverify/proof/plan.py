@@ -27,6 +27,9 @@ ROUND = 3e-11
 RAISED = 2e-11
 """The same for the multiplier where the support has no end: gradients need not match exactly."""
 
+LEAST = 1e-11
+"""Least cost of the budget there: it pays for gradients that do not match exactly."""
+
 NEARER = 2e-10
 """Relative retreat of the distance to an error."""
 
@@ -54,9 +57,9 @@ class Plan:
         self.reach = np.full(len(q.points), np.inf if q.order is not None else float(q.radius))
         open_ = any(v is None for v in [*q.lower, *q.upper])
         order = problem.cost.order if problem.cost.finite else 1.0
-        self.rate = rate
-        if open_ and order == 1:
-            self.rate = rate * (1.0 + RAISED)
+        budget = float(q.budget[0]) if q.order is not None else 0.0
+        least = LEAST / budget if budget > 0 and (open_ or q.loss == "zero-one") else 0.0
+        self.rate = max(rate * (1.0 + RAISED) if open_ and order == 1 else rate, least)
         price = q.loss != "zero-one" and q.order is not None
         self.asked = Penalty(rate if price else 0.0, order if price else 1.0)
         self.proved = Penalty(self.rate if price else 0.0, order if price else 1.0)
@@ -85,13 +88,16 @@ class Plan:
         near = distances * (1.0 - NEARER)
         if self.q.order is None:
             near = np.where(distances > radius, radius or near, 0.0)
+        elif self.rate > 0:  # farther away an error does not pay
+            near = np.minimum(near, (1.0 / self.rate) ** (1.0 / float(self.q.order)) * (1.0 + 1e-9))
         self.reach = near
 
     def retreat(self, samples: Integers, share: float) -> None:
         """Bring the distances of some samples nearer by a share, to 0 where that is 0."""
-        self.reach[samples] *= (1.0 - share) if share else 0.0
-        if self.q.order is None:
+        if share == 0 or self.q.order is None:
             self.reach[samples] = 0.0
+        else:
+            self.reach[samples] *= 1.0 - share
 
     def samples(self, label: int) -> Integers:
         """Positions of the samples that the tree of a label is about."""

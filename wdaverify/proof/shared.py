@@ -6,8 +6,6 @@ r"""Proofs from listed cells: one tree for each label, shared by its samples.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from wdaverify.arrays import Integers
 from wdaverify.cells.complex import CellComplex
 from wdaverify.checker.question import Question
@@ -84,8 +82,9 @@ class SharedTrees:
                 continue
             yield self._head(label, samples, plan)
             yield from nodes
-            if limits is not None and plan.limits is not None and aim.limits is not None:
-                plan.limits[samples] = np.maximum(plan.limits[samples], aim.limits - moved)
+            if limits is not None and plan.limits is not None:
+                raised = limits > plan.limits[samples] + moved  # the cover works in place
+                plan.limits[samples[raised]] = (limits - moved)[raised]
             return
 
     def _head(self, label: int, samples: Integers, plan: Plan) -> dict[str, Any]:

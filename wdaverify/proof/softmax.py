@@ -250,20 +250,22 @@ class SoftmaxCover(Cover):
         return found
 
     def _widened(self, box: MarginBox) -> MarginBox:
-        """Move the last split of an empty box out until it is not empty.
+        """Move splits of an empty box out, from the top, until it is not empty.
 
         A chord continued beyond its ends lies below the loss: it bounds what little is left.
         """
-        j, at, side, _ = box.splits[-1]
-        rows = self.skeleton.facets(box.cell)
-        program = self._with(rows, self._rows(replace(box, splits=box.splits[:-1])))
-        line = self._margin(box.cell, j)
-        point = self.skeleton.interiors[box.cell]
-        found = program.solve(-side * line.gradient, point, Penalty(0.0))
-        if not isinstance(found, Solution):
-            return box
-        end = float(line.gradient @ found.point + line.constant)
-        return box.moved(end + side * MOVED * max(1.0, abs(end), abs(at)))
+        rows, point = self.skeleton.facets(box.cell), self.skeleton.interiors[box.cell]
+        wide = replace(box, splits=())
+        for j, at, side, end in box.splits:
+            program = self._with(rows, self._rows(wide))
+            line = self._margin(box.cell, j)
+            found = program.solve(-side * line.gradient, point, Penalty(0.0))
+            if isinstance(found, Solution):
+                least = side * float(line.gradient @ found.point + line.constant)
+                room = MOVED * max(1.0, abs(least), abs(at))
+                end = side * max(side * end, least + room)
+            wide = replace(wide, splits=(*wide.splits, (j, at, side, end)))
+        return wide
 
     def _margin(self, cell: int, j: int) -> Line:
         maps = self.skeleton.cells.logit_maps

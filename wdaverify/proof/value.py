@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from wdaverify.checker.question import read_question
 from wdaverify.checker.verdict import downwards, upwards
 from wdaverify.errors import SolverError, UnsupportedError
@@ -24,6 +26,9 @@ __all__ = ["Trees", "ValueProver"]
 
 ATTEMPTS = 3
 """Margins for rounding that are tried before giving up."""
+
+TINY = 1e-12
+"""What the loss may gain at radius 0 before the multiplier stops it."""
 
 WIDER = 10
 """Each of them is wider by this factor; the last is about what a proof may lose."""
@@ -104,15 +109,25 @@ class ValueProver:
         if not problem.cost.finite:
             return 0.0
         if self.q.loss == "zero-one":
-            return self.value.multiplier or 0.0
+            return max(self.value.multiplier or 0.0, 1.0 / TINY**0.5 if self.radius == 0 else 0.0)
         pricing = solver.pricing
         budget = problem.cost.budget(self.radius)
         if pricing.piecewise_linear and self.value.multiplier is not None:
             return max(self.value.multiplier, pricing.floor)
         if self.radius == 0:
-            steepest = pricing.steepest
-            return steepest if problem.cost.order == 1 else 1e12 * max(1.0, steepest**2)
+            return self._rate_at_rest(pricing.steepest)
         found = pricing.lines.multiplier(budget)
         if found is None or not math.isfinite(found):
             raise SolverError("proof: no multiplier with a finite bound is known")
         return found
+
+    def _rate_at_rest(self, steepest: float) -> float:
+        """Return a multiplier so large that nothing that costs anything is worth it."""
+        problem, p = self.problem, self.problem.cost.order
+        labels = problem.possible_labels
+        losses = [problem.evaluate(problem.points, np.full(len(problem), y)) for y in labels]
+        spread = float(np.max(losses) - np.min([*losses, problem.nominal_losses]))
+        cost = problem.cost.label_cost
+        least = 2.0 * spread / cost if cost else 0.0
+        steep = max(steepest, 1.0)
+        return max(least, steepest if p == 1 else steep * (steep / TINY) ** (p - 1.0))
