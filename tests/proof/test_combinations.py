@@ -54,6 +54,23 @@ def test_radius_zero(loss, order, tmp_path):
     proved(random_problem(5, loss=loss, order=order), tmp_path, radius=0.0)
 
 
+@pytest.mark.parametrize("support", ["triangle", "segment", "flat"])
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("loss", ["margin", "zero-one"])
+def test_a_budget_that_reaches_everything(support, norm, order, loss, tmp_path):
+    """The multiplier is 0; on rows a gradient must match all the same."""
+    problem = random_problem(7, support=support, norm=norm, order=order, loss=loss, classes=3)
+    proved(problem, tmp_path, radius=5.0)
+
+
+@pytest.mark.parametrize("loss", ["margin", "cross-entropy", "zero-one"])
+@pytest.mark.parametrize("order", [1, 3])
+def test_radius_zero_with_label_moves(loss, order, tmp_path):
+    problem = random_problem(8, loss=loss, order=order, label_cost=1.0, classes=3)
+    proved(problem, tmp_path, radius=0.0)
+
+
 def test_the_file_is_the_same_every_time(tmp_path):
     problem = random_problem(6)
     for name in "ab":

@@ -256,7 +256,8 @@ class SoftmaxCover(Cover):
         """
         rows, point = self.skeleton.facets(box.cell), self.skeleton.interiors[box.cell]
         wide = replace(box, splits=())
-        for j, at, side, end in box.splits:
+        for j, at, side, _ in box.splits:
+            end = at
             program = self._with(rows, self._rows(wide))
             line = self._margin(box.cell, j)
             found = program.solve(-side * line.gradient, point, Penalty(0.0))
