@@ -105,7 +105,7 @@ def _start(network: ReLUNetwork, frame: Frame) -> Subdivision:
     exact = ExactArrangement(network, frame)
     with np.errstate(over="ignore", invalid="ignore"):
         values = Values(exact, reach * (1 + 2 * LOOSE) + 2 * LOOSE * reach.max())
-    if not np.all(np.isfinite(values.errors + values.steepness)):
+    if not values.finite:
         raise DegenerateArrangement("pre-activations on the support overflow")
     vertices = Vertices(values, exact, roles_of(exact, corners, values), corners)
     return Subdivision(vertices, corners)
