@@ -86,6 +86,8 @@ class CellComplex(Sequence[Cell]):
     @cached_property
     def bounded(self) -> Bools:
         """Whether each cell (intersected with the support) is bounded, ``(cells,)``."""
+        if isinstance(self._cells, Listing) and self._cells.found.bounded is not None:
+            return self._cells.found.bounded
         support = self.frame.matrix
         if is_bounded(support):
             return np.ones(len(self), dtype=bool)

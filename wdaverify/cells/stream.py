@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from wdaverify.cells.block import Block
 from wdaverify.cells.dictionary.search import dictionary_blocks
 from wdaverify.cells.frame import Frame
+from wdaverify.cells.recession import is_bounded
+from wdaverify.cells.subdivision.reach import walled
 from wdaverify.cells.subdivision.subdivide import DegenerateArrangement, subdivision_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
@@ -15,6 +18,9 @@ __all__ = ["cell_blocks"]
 
 LOW = 6
 """Dimensions up to which vertices are few enough to be kept (measured)."""
+
+WALLS = (2.0**24, 2.0**32)
+"""Where the walls of an unbounded support stand, tried in turn."""
 
 
 def cell_blocks(
@@ -26,8 +32,8 @@ def cell_blocks(
 ) -> Iterator[Block]:
     """Yield every cell once, in blocks, in a fixed order; nothing is kept.
 
-    Vertices and edges are subdivided in low dimension on a bounded support; elsewhere, and for
-    arrangements that are not simple, every cell carries a simplex dictionary.
+    Vertices and edges are subdivided in low dimension; elsewhere, and for arrangements that are not
+    simple, every cell carries a simplex dictionary.
 
     Raises
     ------
@@ -35,7 +41,10 @@ def cell_blocks(
         More cells, time or memory than ``limits`` allow.
     """
     pending: tuple[dict[int, bool], ...] = ({},)
-    if frame.dimension <= LOW:
+    if 0 < frame.dimension <= LOW and network.neurons:
+        if not is_bounded(frame.matrix):
+            yield from _unbounded(network, frame, limits, progress)
+            return
         try:
             yield from subdivision_blocks(network, frame, limits=limits, progress=progress)
         except DegenerateArrangement as refusal:
@@ -49,3 +58,53 @@ def cell_blocks(
             missing |= (block.patterns[:, neurons] == list(signs.values())).all(axis=1)
         if missing.any():
             yield block.at(missing)
+
+
+def _unbounded(
+    network: ReLUNetwork,
+    frame: Frame,
+    limits: Limits | None,
+    progress: Callable[[int], None] | None,
+) -> Iterator[Block]:
+    """Yield the cells on an unbounded support, those first that lie within walls.
+
+    An attempt may fail after some parts: the cells of these are right and are not yielded again.
+    """
+    seen = _Seen()
+    for factor in WALLS:
+        try:
+            for block in subdivision_blocks(
+                network, walled(network, frame, factor), walls=len(frame.bound), limits=limits,
+                progress=progress,
+            ):  # fmt: skip
+                yield from seen.new(block)
+        except DegenerateArrangement:
+            seen.remember()
+        else:
+            return
+    for block in dictionary_blocks(network, frame, limits=limits, progress=progress):
+        yield from seen.new(block)
+
+
+class _Seen:
+    """Patterns of the cells that were yielded, packed."""
+
+    def __init__(self) -> None:
+        self._packed: list[npt.NDArray[np.uint8]] = []
+        self._known: set[bytes] = set()
+
+    def remember(self) -> None:
+        """Leave out from now on what was yielded until now."""
+        for packed in self._packed:
+            self._known.update(row.tobytes() for row in packed)
+        self._packed.clear()
+
+    def new(self, block: Block) -> Iterator[Block]:
+        """Yield what was not yielded before :meth:`remember`."""
+        packed = np.packbits(block.patterns, axis=1)
+        if self._known:
+            fresh = np.array([row.tobytes() not in self._known for row in packed], dtype=bool)
+            block, packed = block.at(fresh), packed[fresh]
+        if len(packed):
+            self._packed.append(packed)
+            yield block

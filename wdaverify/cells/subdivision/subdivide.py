@@ -20,6 +20,7 @@ from wdaverify.cells.subdivision.cells import blocks_of
 from wdaverify.cells.subdivision.complex import Subdivision
 from wdaverify.cells.subdivision.exact import ExactArrangement
 from wdaverify.cells.subdivision.faces import halves
+from wdaverify.cells.subdivision.reach import check_reach
 from wdaverify.cells.subdivision.roles import roles_of
 from wdaverify.cells.subdivision.start import DegenerateArrangement, corners_of
 from wdaverify.cells.subdivision.values import Values
@@ -39,6 +40,7 @@ def subdivision_blocks(
     network: ReLUNetwork,
     frame: Frame,
     *,
+    walls: int | None = None,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Block]:
@@ -48,6 +50,9 @@ def subdivision_blocks(
     ----------
     network, frame
         What to enumerate; at least one hidden neuron.
+    walls
+        Support rows from this one on stand for infinity
+        (:mod:`~wdaverify.cells.subdivision.reach`); default: none.
     limits
         Checked after every neuron.
     progress
@@ -58,14 +63,14 @@ def subdivision_blocks(
     DegenerateArrangement
         The arrangement is not simple, or the support is not a bounded, simple polytope of at
         most ten dimensions. In a complex cut in parts this may come after blocks of other parts:
-        the refusal says which parts are missing.
+        the refusal says which parts are missing. With walls, cells of other parts may be, too.
     LimitReached
         More cells, time or memory than ``limits`` allow.
     EnumerationError
         The complex violates one of its invariants: a defect.
     """
     limits = limits or Limits()
-    stack: list[tuple[Subdivision, dict[int, bool]]] = [(_start(network, frame), {})]
+    stack: list[tuple[Subdivision, dict[int, bool]]] = [(_start(network, frame, walls), {})]
     done = 0
     while stack:
         part, signs = stack.pop()
@@ -78,6 +83,7 @@ def subdivision_blocks(
             if part.next < network.neurons:
                 stack.extend(reversed(_halved(part, signs)))
                 continue
+            check_reach(part)
             blocks = list(blocks_of(part))
         except DegenerateArrangement as refusal:
             refusal.pending = (signs, *(left for _, left in stack))
@@ -97,7 +103,7 @@ def _halved(part: Subdivision, signs: dict[int, bool]) -> list[tuple[Subdivision
     return [(off, signs | {neuron: False}), (on, signs | {neuron: True})]
 
 
-def _start(network: ReLUNetwork, frame: Frame) -> Subdivision:
+def _start(network: ReLUNetwork, frame: Frame, walls: int | None) -> Subdivision:
     if network.neurons == 0:
         raise DegenerateArrangement("the network has no hidden neuron")
     corners = corners_of(frame)
@@ -107,7 +113,8 @@ def _start(network: ReLUNetwork, frame: Frame) -> Subdivision:
         values = Values(exact, reach * (1 + 2 * LOOSE) + 2 * LOOSE * reach.max())
     if not values.finite:
         raise DegenerateArrangement("pre-activations on the support overflow")
-    vertices = Vertices(values, exact, roles_of(exact, corners, values), corners)
+    walls = len(frame.bound) if walls is None else walls
+    vertices = Vertices(values, exact, roles_of(exact, corners, values), corners, walls)
     return Subdivision(vertices, corners)
 
 

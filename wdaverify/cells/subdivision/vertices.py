@@ -66,13 +66,16 @@ class Vertices:
     sides
         Whether there is something on the two sides of each neuron and support row: without its
         bit in ``positive`` and with it, ``(2, neurons + m)``. Support rows have no bit.
+    walls
+        Where the walls that stand for infinity begin among neurons and support rows.
     """
 
     def __init__(
-        self, values: Values, exact: ExactArrangement, roles: Roles, corners: Corners
+        self, values: Values, exact: ExactArrangement, roles: Roles, corners: Corners, walls: int
     ) -> None:
         self.values, self.exact, self.roles = values, exact, roles
         self.neurons = neurons = exact.network.neurons
+        self.walls = neurons + walls
         points = corners.points.astype(np.float64).T
         d = len(points)
         self.bits = bits_of(neurons + len(values.bound))
@@ -155,7 +158,7 @@ class Vertices:
         blur = 2 * (len(self.direction) + 2) * ROUNDING * self.sizes
         error = (errors + blur).take(start) + (errors + blur).take(end)
         for k in np.flatnonzero(np.abs(rise) <= error * self.direction.sum()).tolist():
-            along = self._exactly(int(end[k])) - self._exactly(int(start[k]))
+            along = self.exactly(int(end[k])) - self.exactly(int(start[k]))
             exactly = rationals(self.direction) @ along
             if exactly == 0:
                 raise DegenerateArrangement("an edge of the complex is level")
@@ -235,7 +238,8 @@ class Vertices:
         heights = self.direction @ points
         return np.concatenate([points, np.stack([errors, self.values.sizes(points), heights])])
 
-    def _exactly(self, vertex: int) -> Rationals:
+    def exactly(self, vertex: int) -> Rationals:
+        """Return the point of a vertex over the rationals, ``(d,)``."""
         pattern = self.patterns(self.positive[:, vertex : vertex + 1])[0]
         return self.exact.point(self.zeros[:, vertex], pattern)
 
