@@ -6,13 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from wdaverify.cells.block import Block
+from wdaverify.cells.cones import cone_blocks, is_central
 from wdaverify.cells.dictionary.search import dictionary_blocks
-from wdaverify.cells.frame import Frame
+from wdaverify.cells.frame import Frame, frame_of
 from wdaverify.cells.recession import is_bounded
 from wdaverify.cells.subdivision.reach import walled
 from wdaverify.cells.subdivision.subdivide import DegenerateArrangement, subdivision_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
+from wdaverify.support import Box
 
 __all__ = ["cell_blocks"]
 
@@ -33,13 +35,21 @@ def cell_blocks(
     """Yield every cell once, in blocks, in a fixed order; nothing is kept.
 
     Vertices and edges are subdivided in low dimension; elsewhere, and for arrangements that are not
-    simple, every cell carries a simplex dictionary.
+    simple, every cell carries a simplex dictionary. Networks without biases are sliced first.
 
     Raises
     ------
     LimitReached
         More cells, time or memory than ``limits`` allow.
     """
+    if is_central(network, frame):
+        whole = frame_of(Box().bind(frame.dimension - 1))
+
+        def listed(part: ReLUNetwork) -> Iterator[Block]:
+            return cell_blocks(part, whole, limits=limits, progress=progress)
+
+        yield from cone_blocks(network, frame, listed, limits or Limits())
+        return
     pending: tuple[dict[int, bool], ...] = ({},)
     if 0 < frame.dimension <= LOW and network.neurons:
         if not is_bounded(frame.matrix):
