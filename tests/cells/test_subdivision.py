@@ -358,11 +358,12 @@ def test_pre_activations_are_as_exact_as_they_say(sizes):
     values = Values(arrangement, np.ones(sizes[0]))
     points = np.random.default_rng(0).uniform(-1, 1, size=(sizes[0], 30))
     computed = values.below(points, len(network.widths))
-    for point, column in zip(points.T, computed.T, strict=True):
+    bounds = values.errors(slice(None), values.sizes(points))
+    for point, column, errors in zip(points.T, computed.T, bounds.T, strict=True):
         pattern = network.patterns(point[None, :])[0]
         for k in range(network.neurons):
             w, b = arrangement.cells.row(k, pattern)
-            assert abs(w @ rationals(point) + b - Fraction(column[k])) <= values.errors[k]
+            assert abs(w @ rationals(point) + b - Fraction(column[k])) <= errors[k]
             assert np.abs(w.astype(float)).sum() <= values.steepness[k]
     assert np.allclose(computed.T, network.preactivations(points.T), atol=1e-13)
 

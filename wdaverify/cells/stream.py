@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wdaverify.cells.block import Block
+from wdaverify.cells.bundle import bundle_blocks
 from wdaverify.cells.cones import cone_blocks, is_central
 from wdaverify.cells.dictionary.search import dictionary_blocks
 from wdaverify.cells.frame import Frame, frame_of
 from wdaverify.cells.recession import is_bounded
-from wdaverify.cells.subdivision.reach import walled
+from wdaverify.cells.subdivision.reach import BeyondReach, walled
 from wdaverify.cells.subdivision.subdivide import DegenerateArrangement, subdivision_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
@@ -42,7 +43,7 @@ def cell_blocks(
     LimitReached
         More cells, time or memory than ``limits`` allow.
     """
-    if is_central(network, frame):
+    if frame.dimension <= LOW and is_central(network, frame):
         whole = frame_of(Box().bind(frame.dimension - 1))
 
         def listed(part: ReLUNetwork) -> Iterator[Block]:
@@ -61,6 +62,9 @@ def cell_blocks(
             pending = refusal.pending
         else:
             return
+    elif bundle := bundle_blocks(network, frame, limits or Limits()):
+        yield from counted(bundle, progress)
+        return
     for block in dictionary_blocks(network, frame, limits=limits, progress=progress):
         missing = np.zeros(len(block.patterns), dtype=bool)
         for signs in pending:
@@ -68,6 +72,16 @@ def cell_blocks(
             missing |= (block.patterns[:, neurons] == list(signs.values())).all(axis=1)
         if missing.any():
             yield block.at(missing)
+
+
+def counted(blocks: Iterator[Block], progress: Callable[[int], None] | None) -> Iterator[Block]:
+    """Yield blocks, and tell how many cells there were so far."""
+    count = 0
+    for block in blocks:
+        count += len(block.patterns)
+        if progress is not None:
+            progress(count)
+        yield block
 
 
 def _unbounded(
@@ -88,8 +102,11 @@ def _unbounded(
                 progress=progress,
             ):  # fmt: skip
                 yield from seen.new(block)
+        except BeyondReach:
+            seen.remember()
         except DegenerateArrangement:
             seen.remember()
+            break
         else:
             return
     for block in dictionary_blocks(network, frame, limits=limits, progress=progress):

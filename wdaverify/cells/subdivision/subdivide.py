@@ -103,7 +103,7 @@ def _halved(part: Subdivision, signs: dict[int, bool]) -> list[tuple[Subdivision
     return [(off, signs | {neuron: False}), (on, signs | {neuron: True})]
 
 
-def _start(network: ReLUNetwork, frame: Frame, walls: int | None) -> Subdivision:
+def _start(network: ReLUNetwork, frame: Frame, walls: int | None = None) -> Subdivision:
     if network.neurons == 0:
         raise DegenerateArrangement("the network has no hidden neuron")
     corners = corners_of(frame)
