@@ -457,7 +457,7 @@ def test_a_point_outside_its_cell_is_noticed():
     assert not values.proved(other.T, block.patterns)[0].all(axis=1).any()
     assert not values.proved(2.0 + other.T, block.patterns)[1].any()
     exact = cut.vertices.exact
-    for pattern, cuts, mine, wrong in zip(*block, other, strict=True):
+    for pattern, cuts, mine, wrong in zip(*block[:3], other, strict=True):
         path = np.flatnonzero(cuts).tolist()
         assert exact.contains(path, pattern, mine)
         assert not exact.contains(path, pattern, wrong)

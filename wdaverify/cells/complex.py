@@ -8,10 +8,9 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.block import Block
+from wdaverify.cells.boundedness import bounded_cells
 from wdaverify.cells.cell import Cell, Listing
-from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.frame import Frame, frame_of
-from wdaverify.cells.recession import RaySearch, is_bounded
 from wdaverify.cells.stream import cell_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
@@ -88,23 +87,7 @@ class CellComplex(Sequence[Cell]):
         """Whether each cell (intersected with the support) is bounded, ``(cells,)``."""
         if isinstance(self._cells, Listing) and self._cells.found.bounded is not None:
             return self._cells.found.bounded
-        support = self.frame.matrix
-        if is_bounded(support):
-            return np.ones(len(self), dtype=bool)
-        exact = ExactCells(self.network, self.frame)
-        flags = np.zeros(len(self), dtype=bool)
-        rays = RaySearch(self.frame.dimension)
-        basis, rows = self.frame.basis.astype(np.float64), support.astype(np.float64)
-        for k, cell in enumerate(self._cells):
-            if rays.certain(np.concatenate([rows, cell.half_spaces.matrix @ basis])):
-                continue
-            cuts = np.flatnonzero(cell.cuts).tolist()
-            normals = [exact.row(c, cell.pattern)[0] for c in cuts]
-            signs = [-1 if cell.pattern[c] else 1 for c in cuts]
-            matrix = np.array([s * w for s, w in zip(signs, normals, strict=True)], dtype=object)
-            shaped = matrix.reshape(len(normals), self.frame.dimension)
-            flags[k] = is_bounded(np.concatenate([support, shaped]))
-        return flags
+        return bounded_cells(self.network, self.frame, self.patterns, self.cuts)
 
     @cached_property
     def graph(self) -> "nx.Graph":

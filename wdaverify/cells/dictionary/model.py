@@ -217,12 +217,13 @@ def _first_layer(network: ReLUNetwork, frame: Frame) -> tuple[Floats, Floats]:
 
 
 def _box_extent(G: Floats, h: Floats) -> Floats:
-    """Bound the coordinates by rows of one coordinate each."""
+    """Bound the coordinates by rows of one coordinate each, all infinite if one has no bound."""
     upper, lower = np.full(G.shape[1], np.inf), np.full(G.shape[1], -np.inf)
     axis, slope = np.abs(G).argmax(axis=1), G.sum(axis=1)
     np.minimum.at(upper, axis[slope > 0], (h / slope)[slope > 0])
     np.maximum.at(lower, axis[slope < 0], (h / slope)[slope < 0])
-    return np.asarray(1.01 * np.maximum(np.abs(upper), np.abs(lower)))
+    largest = 1.01 * np.maximum(np.abs(upper), np.abs(lower))
+    return np.asarray(largest if np.all(np.isfinite(largest)) else np.full_like(largest, np.inf))
 
 
 def _extent(G: Floats, h: Floats) -> Floats:
@@ -232,7 +233,7 @@ def _extent(G: Floats, h: Floats) -> Floats:
     """
     d = G.shape[1]
     free = np.full(d, np.inf)
-    if np.all(np.count_nonzero(G, axis=1) == 1):
+    if d and np.all(np.count_nonzero(G, axis=1) == 1):
         return _box_extent(G, h)
     program = LinearProgram(-free, free)
     program.add_rows(G, h)
