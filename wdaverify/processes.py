@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from multiprocessing.connection import Client, Connection, Listener
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Client, Connection, Listener, wait
 from types import FrameType
 from typing import Any
 
@@ -86,6 +86,18 @@ class Processes:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def first(self, among: Sequence[int]) -> int:
+        """Wait until one of some processes has an answer; an interrupt is passed on."""
+        told = False
+        while True:
+            ready = wait([self._ends[worker] for worker in among], WAIT)
+            if ready:
+                return next(worker for worker in among if self._ends[worker] is ready[0])
+            if self.limits.stop.is_set() and not told:
+                for worker in among:
+                    self._processes[worker].send_signal(signal.SIGINT)
+                told = True
 
     def close(self, *, interrupt: bool = False) -> None:
         """End the processes, at once if what they do is no longer of interest."""

@@ -116,6 +116,7 @@ def enumerate_cells(
     *,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
 ) -> CellComplex:
     """Enumerate every activation cell that meets the support with full dimension.
 
@@ -129,6 +130,8 @@ def enumerate_cells(
         On cells, time and memory.
     progress
         Called with the number of cells found so far.
+    workers
+        Processes that share the work where there is much; the cells and their order are the same.
 
     Raises
     ------
@@ -139,5 +142,6 @@ def enumerate_cells(
     """
     support = (support or Box()).bind(network.features)
     frame = frame_of(support)
-    found = Block.joined(list(cell_blocks(network, frame, limits=limits, progress=progress)))
+    blocks = cell_blocks(network, frame, limits=limits, progress=progress, workers=workers)
+    found = Block.joined(list(blocks))
     return CellComplex(network, support, frame, Listing(network, frame, found))

@@ -32,6 +32,7 @@ def cell_blocks(
     *,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
 ) -> Iterator[Block]:
     """Yield every cell once, in blocks, in a fixed order; nothing is kept.
 
@@ -47,17 +48,17 @@ def cell_blocks(
         whole = frame_of(Box().bind(frame.dimension - 1))
 
         def listed(part: ReLUNetwork) -> Iterator[Block]:
-            return cell_blocks(part, whole, limits=limits, progress=progress)
+            return cell_blocks(part, whole, limits=limits, progress=progress, workers=workers)
 
         yield from cone_blocks(network, frame, listed, limits or Limits())
         return
     pending: tuple[dict[int, bool], ...] = ({},)
     if 0 < frame.dimension <= LOW and network.neurons:
         if not is_bounded(frame.matrix):
-            yield from _unbounded(network, frame, limits, progress)
+            yield from _unbounded(network, frame, limits, progress, workers)
             return
         try:
-            yield from subdivision_blocks(network, frame, limits=limits, progress=progress)
+            yield from subdivision_blocks(network, frame, limits=limits, progress=progress, workers=workers)
         except DegenerateArrangement as refusal:
             pending = refusal.pending
         else:
@@ -65,7 +66,7 @@ def cell_blocks(
     elif bundle := bundle_blocks(network, frame, limits or Limits()):
         yield from counted(bundle, progress)
         return
-    for block in dictionary_blocks(network, frame, limits=limits, progress=progress):
+    for block in dictionary_blocks(network, frame, limits=limits, progress=progress, workers=workers):
         missing = np.zeros(len(block.patterns), dtype=bool)
         for signs in pending:
             neurons = list(signs)
@@ -89,6 +90,7 @@ def _unbounded(
     frame: Frame,
     limits: Limits | None,
     progress: Callable[[int], None] | None,
+    workers: int,
 ) -> Iterator[Block]:
     """Yield the cells on an unbounded support, those first that lie within walls.
 
@@ -99,7 +101,7 @@ def _unbounded(
         try:
             for block in subdivision_blocks(
                 network, walled(network, frame, factor), walls=len(frame.bound), limits=limits,
-                progress=progress,
+                progress=progress, workers=workers,
             ):  # fmt: skip
                 yield from seen.new(block)
         except BeyondReach:
@@ -109,7 +111,7 @@ def _unbounded(
             break
         else:
             return
-    for block in dictionary_blocks(network, frame, limits=limits, progress=progress):
+    for block in dictionary_blocks(network, frame, limits=limits, progress=progress, workers=workers):
         yield from seen.new(block)
 
 

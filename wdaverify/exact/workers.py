@@ -1,7 +1,7 @@
 """Copies of an engine in processes of their own."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from wdaverify.exact.dispatch import Here, Request
@@ -79,7 +79,7 @@ class _Copies:
     make: Callable[[Limits], Oracle]
 
     def __call__(self, limits: Limits) -> Service:
-        here = Here(self.make(limits))
+        here = Here(self.make(replace(limits, cells=float("inf"))))
 
         def answer(requests: Sequence[Request]) -> tuple[list[Any], Counts]:
             return here.run(requests), here.counts

@@ -49,6 +49,11 @@ class Subdivision:
     def slots(self) -> Integers:  # noqa: D102
         return self._edges.now[2:]
 
+    @property
+    def finished(self) -> bool:
+        """Whether no neuron is left to cut."""
+        return self.next >= self.vertices.neurons
+
     def cut(self, neuron: int) -> None:
         """Split the edges that a neuron of the current layer cuts, and join the new vertices.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from wdaverify.cells.block import Block
 from wdaverify.cells.frame import Frame
+from wdaverify.cells.parallel import in_order
 from wdaverify.cells.subdivision.cells import blocks_of
 from wdaverify.cells.subdivision.complex import Subdivision
 from wdaverify.cells.subdivision.exact import ExactArrangement
@@ -32,6 +33,15 @@ __all__ = ["DegenerateArrangement", "subdivision_blocks"]
 
 DOING = "enumerating cells"
 
+Part = tuple[Subdivision, dict[int, bool]]
+"""Some of the complex, and the signs that define it."""
+
+Answer = tuple[list[Block], DegenerateArrangement | None]
+"""What a process says of a part."""
+
+SHARES = 4
+"""Parts for each process."""
+
 LARGE = 60_000
 """Vertices from which a part is cut in two; the halves are finished one after the other."""
 
@@ -43,6 +53,7 @@ def subdivision_blocks(
     walls: int | None = None,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
 ) -> Iterator[Block]:
     """Yield every cell once, in blocks, in the order of the patterns: off before on.
 
@@ -57,6 +68,8 @@ def subdivision_blocks(
         Checked after every neuron.
     progress
         Called with the number of cells so far.
+    workers
+        Processes that share the parts of a large complex; the cells and their order are the same.
 
     Raises
     ------
@@ -70,8 +83,18 @@ def subdivision_blocks(
         The complex violates one of its invariants: a defect.
     """
     limits = limits or Limits()
-    stack: list[tuple[Subdivision, dict[int, bool]]] = [(_start(network, frame, walls), {})]
-    done = 0
+    parts: list[Part] = [(_start(network, frame, walls), {})]
+    if workers > 1:
+        yield from _shared(parts, limits, progress, workers)
+    else:
+        yield from _finished(parts, limits, progress)
+
+
+def _finished(
+    parts: list[Part], limits: Limits, progress: Callable[[int], None] | None
+) -> Iterator[Block]:
+    """Yield the cells of some parts, one part after the other."""
+    stack, done = parts[::-1], 0
     while stack:
         part, signs = stack.pop()
         try:
@@ -80,13 +103,13 @@ def subdivision_blocks(
                 limits.check(DOING, known)
                 if progress is not None:
                     progress(known)
-            if part.next < network.neurons:
+            if not part.finished:
                 stack.extend(reversed(_halved(part, signs)))
                 continue
             check_reach(part)
             blocks = list(blocks_of(part))
         except DegenerateArrangement as refusal:
-            refusal.pending = (signs, *(left for _, left in stack))
+            refusal.pending = (signs, *(left for _, left in reversed(stack)))
             raise
         done += part.cells
         for block in blocks:
@@ -94,7 +117,65 @@ def subdivision_blocks(
             yield block
 
 
-def _halved(part: Subdivision, signs: dict[int, bool]) -> list[tuple[Subdivision, dict[int, bool]]]:
+def _shared(
+    parts: list[Part], limits: Limits, progress: Callable[[int], None] | None, workers: int
+) -> Iterator[Block]:
+    """Do the same in several processes: parts are cut here until there are enough of them."""
+    refused: DegenerateArrangement | None = None
+    later: tuple[dict[int, bool], ...] = ()
+    while len(parts) < SHARES * workers:
+        open_ = [k for k, (part, _) in enumerate(parts) if not part.finished]
+        if not open_:
+            break
+        k = min(open_, key=lambda k: parts[k][0].next)
+        try:
+            for _ in _cut_until_large(parts[k][0]):
+                limits.check(DOING, sum(part.cells for part, _ in parts))
+            if not parts[k][0].finished:
+                parts[k : k + 1] = _halved(*parts[k])
+        except DegenerateArrangement as refusal:
+            refused, later = refusal, tuple(signs for _, signs in parts[k:])
+            parts = parts[:k]
+            break
+    count = 0
+    for k, (blocks, refusal) in enumerate(_answers(parts, limits, workers)):
+        for block in blocks:
+            limits.check(DOING, count := count + len(block.patterns))
+            if progress is not None:
+                progress(count)
+            yield block
+        if refusal is not None:
+            refusal.pending += (*(signs for _, signs in parts[k + 1 :]), *later)
+            raise refusal
+    if refused is not None:
+        refused.pending = later
+        raise refused
+
+
+def _answers(parts: list[Part], limits: Limits, workers: int) -> Iterator[Answer]:
+    """Return the answers for parts, in order, from processes unless there is but one part."""
+    if len(parts) > 1:
+        return in_order([(part, LARGE) for part in parts], _service, workers, limits)
+    return iter([_answer(part, LARGE, limits) for part in parts])
+
+
+def _service(limits: Limits) -> Callable[[tuple[Part, int]], Answer]:
+    return lambda request: _answer(*request, limits)
+
+
+def _answer(part: Part, large: int, limits: Limits) -> Answer:
+    """Return the cells of a part, and the refusal if there was one."""
+    global LARGE  # noqa: PLW0603
+    LARGE, blocks = large, []
+    try:
+        for block in _finished([part], limits, None):
+            blocks.append(block)  # noqa: PERF402  (those before a refusal count)
+    except DegenerateArrangement as refusal:
+        return blocks, refusal
+    return blocks, None
+
+
+def _halved(part: Subdivision, signs: dict[int, bool]) -> list[Part]:
     """Cut a part along the first neuron that splits it, if one does."""
     neuron = _first_split(part)
     if neuron is None:

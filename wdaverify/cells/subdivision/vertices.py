@@ -179,6 +179,7 @@ class Vertices:
         part = copy.copy(self)
         for name in ("_places", "_z", "_zeros", "_positive", "_zero"):
             setattr(part, name, Growing(getattr(self, name).now.compress(keep, axis=1)))
+        part.exact = self.exact.again()
         part.sides = self.sides.copy()
         part.sides[1 - above, neuron] = False
         return part
