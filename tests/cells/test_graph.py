@@ -164,9 +164,7 @@ def test_a_redundant_cut_is_no_facet():
     network = one_layer([[1.0], [1.0]], [0.0, -1.0])
     line = enumerate_cells(network)
     found = Block.joined(list(dictionary_blocks(network, line.frame)))
-    cells = CellComplex(
-        network, line.support, line.frame, Listing(network, line.frame, found._replace(bounded=None))
-    )
+    cells = CellComplex(network, line.support, line.frame, Listing(network, line.frame, found))
     last = cells.find(np.array([True, True]))
     assert cells[last].cuts.tolist() == [True, True]
     assert [facet.neuron for facet in facets(cells, last)] == [1]

@@ -59,7 +59,8 @@ def bundle_blocks(network: ReLUNetwork, frame: Frame, limits: Limits) -> Iterato
         return None
     reach = np.abs(model.matrix @ inverse).sum(axis=1)
     step = min(1.0, float((room / np.maximum(2 * reach, 1e-300)).min(initial=1.0)))
-    return _listed(network, frame, model, (centre, step * inverse), limits)
+    moves = np.asarray(step * inverse, dtype=np.float64)
+    return _listed(network, frame, model, (centre, moves), limits)
 
 
 def _listed(

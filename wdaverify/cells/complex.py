@@ -117,6 +117,7 @@ def enumerate_cells(
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
+    device: str = "cpu",
 ) -> CellComplex:
     """Enumerate every activation cell that meets the support with full dimension.
 
@@ -132,16 +133,20 @@ def enumerate_cells(
         Called with the number of cells found so far.
     workers
         Processes that share the work where there is much; the cells and their order are the same.
+    device
+        Where vertices are evaluated: ``cpu`` or ``cuda``; the cells and their order are the same.
 
     Raises
     ------
     LimitReached
         A limit was exceeded; the message says what was reached.
     ProblemError
-        The support is empty or has another dimension than the network.
+        The support is empty or has another dimension than the network, or there is no such device.
     """
     support = (support or Box()).bind(network.features)
     frame = frame_of(support)
-    blocks = cell_blocks(network, frame, limits=limits, progress=progress, workers=workers)
+    blocks = cell_blocks(
+        network, frame, limits=limits, progress=progress, workers=workers, device=device
+    )
     found = Block.joined(list(blocks))
     return CellComplex(network, support, frame, Listing(network, frame, found))

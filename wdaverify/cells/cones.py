@@ -172,6 +172,6 @@ class _Waiting:
         for number, k in self._places.values():
             chosen.setdefault(number, []).append(k)
         for number, index in sorted(chosen.items()):
-            patterns, cuts, interiors = (part[index] for part in self._blocks[number])
-            whole = [np.unpackbits(v, axis=1, count=self.neurons) for v in (patterns, cuts)]
-            yield Block(whole[0].view(np.bool_), whole[1].view(np.bool_), interiors)
+            patterns, cuts, interiors = self._blocks[number]
+            whole = [np.unpackbits(v[index], axis=1, count=self.neurons) for v in (patterns, cuts)]
+            yield Block(whole[0].view(np.bool_), whole[1].view(np.bool_), interiors[index])

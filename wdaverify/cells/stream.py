@@ -1,6 +1,7 @@
 """Which enumeration lists the cells, and the stream of what it finds."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ from wdaverify.cells.cones import cone_blocks, is_central
 from wdaverify.cells.dictionary.search import dictionary_blocks
 from wdaverify.cells.frame import Frame, frame_of
 from wdaverify.cells.recession import is_bounded
+from wdaverify.cells.subdivision.device import products_on
 from wdaverify.cells.subdivision.reach import BeyondReach, walled
 from wdaverify.cells.subdivision.subdivide import DegenerateArrangement, subdivision_blocks
+from wdaverify.cells.subdivision.values import Products
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
 from wdaverify.support import Box
@@ -26,6 +29,14 @@ WALLS = (2.0**24, 2.0**32)
 """Where the walls of an unbounded support stand, tried in turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Means:
+    limits: Limits
+    progress: Callable[[int], None] | None
+    workers: int
+    products: Products
+
+
 def cell_blocks(
     network: ReLUNetwork,
     frame: Frame,
@@ -33,40 +44,68 @@ def cell_blocks(
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
+    device: str = "cpu",
 ) -> Iterator[Block]:
     """Yield every cell once, in blocks, in a fixed order; nothing is kept.
 
     Vertices and edges are subdivided in low dimension; elsewhere, and for arrangements that are not
     simple, every cell carries a simplex dictionary. Networks without biases are sliced first.
 
+    Parameters
+    ----------
+    workers
+        Processes that share the work where there is much; the cells and their order are the same.
+    device
+        Where vertices are evaluated: ``cpu`` or ``cuda``; the cells and their order are the same.
+
     Raises
     ------
     LimitReached
         More cells, time or memory than ``limits`` allow.
+    ProblemError
+        There is no such device.
     """
-    if frame.dimension <= LOW and is_central(network, frame):
+    means = _Means(limits or Limits(), progress, workers, products_on(device))
+    return _cells(network, frame, means)
+
+
+def _cells(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]:
+    low = 0 < frame.dimension <= LOW and network.neurons > 0
+    if low and is_central(network, frame):
         whole = frame_of(Box().bind(frame.dimension - 1))
+        return cone_blocks(network, frame, lambda n: _cells(n, whole, means), means.limits)
+    if low and is_bounded(frame.matrix):
+        return _bounded(network, frame, means)
+    if low:
+        return _unbounded(network, frame, means)
+    bundle = bundle_blocks(network, frame, means.limits)
+    if bundle is not None:
+        return _counted(bundle, means.progress)
+    return _by_dictionaries(network, frame, means)
 
-        def listed(part: ReLUNetwork) -> Iterator[Block]:
-            return cell_blocks(part, whole, limits=limits, progress=progress, workers=workers)
 
-        yield from cone_blocks(network, frame, listed, limits or Limits())
+def _subdivided(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]:
+    return subdivision_blocks(
+        network, frame, limits=means.limits, progress=means.progress,
+        workers=means.workers, products=means.products,
+    )  # fmt: skip
+
+
+def _by_dictionaries(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]:
+    return dictionary_blocks(
+        network, frame, limits=means.limits, progress=means.progress, workers=means.workers
+    )
+
+
+def _bounded(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]:
+    """Yield the cells on a bounded support, those first that subdivision finds."""
+    try:
+        yield from _subdivided(network, frame, means)
+    except DegenerateArrangement as refusal:
+        pending = refusal.pending
+    else:
         return
-    pending: tuple[dict[int, bool], ...] = ({},)
-    if 0 < frame.dimension <= LOW and network.neurons:
-        if not is_bounded(frame.matrix):
-            yield from _unbounded(network, frame, limits, progress, workers)
-            return
-        try:
-            yield from subdivision_blocks(network, frame, limits=limits, progress=progress, workers=workers)
-        except DegenerateArrangement as refusal:
-            pending = refusal.pending
-        else:
-            return
-    elif bundle := bundle_blocks(network, frame, limits or Limits()):
-        yield from counted(bundle, progress)
-        return
-    for block in dictionary_blocks(network, frame, limits=limits, progress=progress, workers=workers):
+    for block in _by_dictionaries(network, frame, means):
         missing = np.zeros(len(block.patterns), dtype=bool)
         for signs in pending:
             neurons = list(signs)
@@ -75,7 +114,7 @@ def cell_blocks(
             yield block.at(missing)
 
 
-def counted(blocks: Iterator[Block], progress: Callable[[int], None] | None) -> Iterator[Block]:
+def _counted(blocks: Iterator[Block], progress: Callable[[int], None] | None) -> Iterator[Block]:
     """Yield blocks, and tell how many cells there were so far."""
     count = 0
     for block in blocks:
@@ -85,13 +124,7 @@ def counted(blocks: Iterator[Block], progress: Callable[[int], None] | None) -> 
         yield block
 
 
-def _unbounded(
-    network: ReLUNetwork,
-    frame: Frame,
-    limits: Limits | None,
-    progress: Callable[[int], None] | None,
-    workers: int,
-) -> Iterator[Block]:
+def _unbounded(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]:
     """Yield the cells on an unbounded support, those first that lie within walls.
 
     An attempt may fail after some parts: the cells of these are right and are not yielded again.
@@ -99,10 +132,7 @@ def _unbounded(
     seen = _Seen()
     for factor in WALLS:
         try:
-            for block in subdivision_blocks(
-                network, walled(network, frame, factor), walls=len(frame.bound), limits=limits,
-                progress=progress, workers=workers,
-            ):  # fmt: skip
+            for block in _subdivided(network, walled(network, frame, factor), means):
                 yield from seen.new(block)
         except BeyondReach:
             seen.remember()
@@ -111,7 +141,7 @@ def _unbounded(
             break
         else:
             return
-    for block in dictionary_blocks(network, frame, limits=limits, progress=progress, workers=workers):
+    for block in _by_dictionaries(network, frame, means):
         yield from seen.new(block)
 
 

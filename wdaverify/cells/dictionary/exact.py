@@ -105,10 +105,11 @@ class IntegerRows:
         on = pattern[start:this]
         factor = np.where(on, np.asarray(self._on[layer - 1], dtype=object), self._off[layer - 1])
         sides = [side, *(1 if pattern[j] else -1 for j in J)]
+        W, b = self._weights[layer], self._biases[layer]
         columns = [
-            [s * v for v in (*(self._weights[layer][k - this] * factor), self._biases[layer][k - this])]
+            [s * v for v in (*(W[k - this] * factor), b[k - this])]
             for s, k in zip(sides, [neuron, *J], strict=True)
-        ]  # fmt: skip
+        ]
         target, others = columns[0], columns[1:]
         free = set(U)
         rows = [

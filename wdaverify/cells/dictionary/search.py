@@ -84,9 +84,7 @@ def dictionary_blocks(
         limits.check("enumerating cells", count)
 
 
-def _blocks(
-    network: ReLUNetwork, frame: Frame, limits: Limits, workers: int
-) -> Iterator[Block]:
+def _blocks(network: ReLUNetwork, frame: Frame, limits: Limits, workers: int) -> Iterator[Block]:
     if frame.dimension and network.neurons:
         rows, model = IntegerRows(network, frame), Model(network, frame)
         smaller, columns = frame, np.arange(frame.dimension)

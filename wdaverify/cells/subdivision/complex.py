@@ -119,7 +119,7 @@ class Subdivision:
         words = np.concatenate(
             [f.take(s, axis=1) for f, s in zip(faces, sides, strict=True)], axis=1
         )
-        which = np.concatenate(sides)[paired(words)]
+        which = np.concatenate(sides)[paired(words, self.vertices.values.products.sorted_by)]
         return edge[which], slot[which]
 
     def _new_facets(self, first: int, new: NewVertices) -> int:

@@ -70,6 +70,7 @@ def walled(network: ReLUNetwork, frame: Frame, factor: float) -> Frame:
         np.concatenate([frame.matrix, rationals(rows)]),
         np.concatenate([frame.bound, np.full(len(rows), Fraction(wall), dtype=object)]),
         frame.interior,
+        walls=len(frame.bound),
     )
 
 
@@ -88,7 +89,7 @@ def check_reach(part: Subdivision) -> None:
         Not so, or there is no vertex at all.
     """
     v = part.vertices
-    if v.walls == v.neurons + len(v.values.bound):
+    if part.vertices.exact.frame.walls is None:
         return
     at_wall = v.zeros >= v.walls
     if at_wall.any(axis=0).all():

@@ -13,18 +13,33 @@ These bounds are affine in ``s``: points near the origin of a large support have
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from wdaverify.arrays import Bools, Floats
+from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.cells.subdivision.exact import ExactArrangement
 from wdaverify.tolerances import ROUNDING
 
-__all__ = ["Values"]
+__all__ = ["Products", "Values"]
 
 UNDERFLOW = 1e-315
 """More than what a pre-activation loses when products underflow."""
 
 COLUMNS = 8192
 """Points that are evaluated at a time."""
+
+
+class Products:
+    """Products of matrices in float64, by numpy: all that a device may do instead."""
+
+    def affine(self, W: Floats, X: Floats, b: Floats) -> Floats:
+        """Return ``W @ X + b``, in any order of summation."""
+        result = W @ X
+        result += b[:, None]
+        return np.asarray(result)
+
+    def sorted_by(self, keys: npt.NDArray[np.uint64]) -> Integers:
+        """Return an order in which the keys ascend."""
+        return np.argsort(keys)
 
 
 class Values:
@@ -36,6 +51,8 @@ class Values:
         The arrangement; the network has at least one hidden neuron.
     reach
         Largest absolute value of each coordinate over the support, ``(d,)``.
+    products
+        What multiplies matrices.
 
     Attributes
     ----------
@@ -44,13 +61,17 @@ class Values:
         (maximum norm) of each neuron, then of the slack of each support row, ``(neurons + m,)``.
     """
 
-    def __init__(self, exact: ExactArrangement, reach: Floats) -> None:
+    def __init__(
+        self, exact: ExactArrangement, reach: Floats, products: Products | None = None
+    ) -> None:
+        self.products = products or Products()
         network, frame = exact.network, exact.frame
         W, b = exact.first_layer()
         self.weights, self.biases = [W, *network.weights[1:-1]], [b, *network.biases[1:-1]]
         self.slopes = [s[:, None] for s in network.slopes]
         self.matrix = frame.matrix.astype(np.float64)
         self.bound = frame.bound.astype(np.float64)
+        self.opposite = -self.bound
         self.starts = np.concatenate([[0], np.cumsum(network.widths)]).astype(int)
         self.shape = reach / reach.max()
         self.fixed, self.growing, self.steepness = self._bounds(float(reach.max()))
@@ -81,12 +102,12 @@ class Values:
         for start in range(0, values.shape[1], COLUMNS):
             part = slice(start, start + COLUMNS)
             h = self._activated(values[:, part], layer - 1)
-            result[:, part] = self.weights[layer] @ h + self.biases[layer][:, None]
+            result[:, part] = self.products.affine(self.weights[layer], h, self.biases[layer])
         return result
 
     def slack(self, points: Floats) -> Floats:
         """Return how far each point is inside each support row: ``(d, N) -> (m, N)``."""
-        return self.bound[:, None] - self.matrix @ points
+        return -self.products.affine(self.matrix, points, self.opposite)
 
     def proved(self, points: Floats, patterns: Bools) -> tuple[Bools, Bools]:
         """Return what float64 proves of points that should have some patterns.
@@ -123,9 +144,8 @@ class Values:
         return self._activated(rows, layer)
 
     def _layer(self, layer: int, h: Floats, result: Floats) -> None:
-        rows = result[self.starts[layer] : self.starts[layer + 1]]
-        np.matmul(self.weights[layer], h, out=rows)
-        rows += self.biases[layer][:, None]
+        rows = slice(int(self.starts[layer]), int(self.starts[layer + 1]))
+        result[rows] = self.products.affine(self.weights[layer], h, self.biases[layer])
 
     def _activated(self, values: Floats, layer: int) -> Floats:
         slope = self.slopes[layer]

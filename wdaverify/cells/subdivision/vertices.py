@@ -71,11 +71,12 @@ class Vertices:
     """
 
     def __init__(
-        self, values: Values, exact: ExactArrangement, roles: Roles, corners: Corners, walls: int
+        self, values: Values, exact: ExactArrangement, roles: Roles, corners: Corners
     ) -> None:
         self.values, self.exact, self.roles = values, exact, roles
         self.neurons = neurons = exact.network.neurons
-        self.walls = neurons + walls
+        walls = exact.frame.walls
+        self.walls = neurons + (len(values.bound) if walls is None else walls)
         points = corners.points.astype(np.float64).T
         d = len(points)
         self.bits = bits_of(neurons + len(values.bound))
