@@ -334,7 +334,7 @@ def test_limits_stop_the_work_and_progress_ends_with_the_count(monkeypatch):
 
 
 def exact_vertices(cut: Subdivision) -> list[list[Fraction]]:
-    return [list(cut.vertices._exactly(v)) for v in range(cut.vertices.count)]
+    return [list(cut.vertices.exactly(v)) for v in range(cut.vertices.count)]
 
 
 @pytest.mark.parametrize("sizes", [(2, 6, 5, 2), (3, 5, 4, 2), (4, 4, 3, 2)])

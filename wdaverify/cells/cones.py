@@ -5,7 +5,7 @@ meets :math:`x_j > 0` or :math:`x_j < 0`, and so one of the slices :math:`x_j = 
 network is one of ``d − 1`` inputs with the biases :math:`\pm W_{\cdot j}`: in general position, if
 the weights are. All hyperplanes go through the origin, which is as degenerate as it gets; on the
 slices nothing is left of it. A cell found on both slices has the facets of both. What a slice
-cannot see is a facet on :math:`x_j = 0`: neurons that barely change along the slice are added.
+cannot see is a facet on :math:`x_j = 0`: a neuron that is constant along the slice is added.
 """
 
 from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ class _Cones:
         return Block(block.patterns, block.cuts.copy(), inside)
 
     def unseen(self, patterns: Bools) -> Bools:
-        """Return neurons that may have facets on ``x_j = 0``, ``(B, neurons)``."""
+        """Return the first neuron, if any, whose hyperplane is ``x_j = 0``, ``(B, neurons)``."""
         cuts = np.zeros(patterns.shape, dtype=bool)
         for start in range(0, len(patterns), 1024):
             part = patterns[start : start + 1024]
@@ -124,8 +124,10 @@ class _Cones:
             along, size = rows[:, :, :AXIS].max(axis=2), rows.max(axis=2)
             tiny = size <= CANCELLED * self.summands
             for k, h in np.argwhere((along <= STEEP * size) | tiny).tolist():
+                if self.network.linear[h] or cuts[start + k].any():
+                    continue
                 w, _ = self.exact.row(h, part[k])
-                cuts[start + k, h] = not self.network.linear[h] and bool(np.any(w))
+                cuts[start + k, h] = not np.any(w[:AXIS]) and w[AXIS] != 0
         return cuts
 
     @property
