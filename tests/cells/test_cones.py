@@ -44,9 +44,7 @@ def reference(net, support):
     support = support.bind(net.features)
     free = support.lower < support.upper  # constant features are zero here
     weights = [net.weights[0][:, free], *net.weights[1:]]
-    return as_set(
-        reference_patterns(weights, net.biases, support.lower[free], support.upper[free])
-    )
+    return as_set(reference_patterns(weights, net.biases, support.lower[free], support.upper[free]))
 
 
 # cones --------------------------------------------------------------------------------------

@@ -83,9 +83,7 @@ def test_rays_of_the_first_layer_settle_cones_without_interior(monkeypatch):
     network, frame, found = listed((4, 5, 5), 0)
     asked = []
     exactly = boundedness._Cells.exactly
-    monkeypatch.setattr(
-        boundedness._Cells, "exactly", lambda *a: asked.append(1) or exactly(*a)
-    )
+    monkeypatch.setattr(boundedness._Cells, "exactly", lambda *a: asked.append(1) or exactly(*a))
     flags = bounded_cells(network, frame, found.patterns, found.cuts)
     few = len(asked)
     monkeypatch.setattr(boundedness, "_by_first_layer", lambda *_: None)

@@ -51,7 +51,9 @@ def as_set(patterns):
 def reference(network, support):
     support, n = support.bind(network.features), network.features
     box = isinstance(support, Box)
-    lower, upper = (support.lower, support.upper) if box else (np.full(n, -np.inf), np.full(n, np.inf))
+    lower, upper = (
+        (support.lower, support.upper) if box else (np.full(n, -np.inf), np.full(n, np.inf))
+    )
     A, b = (None, None) if box else support.rows
     return reference_patterns(
         network.weights, network.biases, lower, upper, A, b, slopes=network.slopes
@@ -198,9 +200,7 @@ def test_doubtful_growth_is_decided_exactly(monkeypatch):
     """Edges along which a later neuron is constant but for cancellation."""
     calls = []
     exactly = reach._exact_growth
-    monkeypatch.setattr(
-        reach, "_exact_growth", lambda *a: calls.append(a) or exactly(*a)
-    )
+    monkeypatch.setattr(reach, "_exact_growth", lambda *a: calls.append(a) or exactly(*a))
     network = ReLUNetwork(
         [
             np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]),
