@@ -23,8 +23,8 @@ from wdaverify.network import ReLUNetwork
 from wdaverify.support import Box, Polytope
 
 SUPPORTS = {
-    "space": lambda n: Box(),
-    "orthant": lambda n: Box(-0.5, np.inf),
+    "space": lambda _: Box(),
+    "orthant": lambda _: Box(-0.5, np.inf),
     "one wall": lambda n: Polytope([[1.0] + [0.5] * (n - 1)], [0.75]),
 }
 NETS = [(2, 5, 4), (2, 3, 3, 3), (3, 5, 3), (3, 4, 4), (4, 5, 3), (5, 6, 2)]
