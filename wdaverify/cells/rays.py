@@ -50,8 +50,7 @@ def bounded_by_rows(rows: Floats, used: Bools) -> Integers:
     residual[:, -1] += 1.0
     ray = residual[:, :-1]
     growth = np.einsum("bmi,bi->bm", columns[:, :, :-1], ray)
-    size = np.einsum("bmi,bi->bm", np.abs(columns[:, :, :-1]), np.abs(ray))
-    strict = (growth < -SURELY * size) | ~used
+    strict = (growth < -SURELY * np.linalg.norm(ray, axis=1)[:, None]) | ~used
     answer[strict.all(axis=1) & ray.any(axis=1)] = OPEN
     left = np.flatnonzero((answer == UNKNOWN) & ((weights > 0).sum(axis=1) > d))
     for k in left:

@@ -1,7 +1,7 @@
 """Which enumeration lists the cells, and the stream of what it finds."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ __all__ = ["cell_blocks"]
 LOW = 6
 """Dimensions up to which vertices are few enough to be kept (measured)."""
 
-WALLS = (2.0**24, 2.0**32)
+WALLS = (2.0**20, 2.0**30)
 """Where the walls of an unbounded support stand, tried in turn."""
 
 
@@ -73,6 +73,7 @@ def _cells(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]
     low = 0 < frame.dimension <= LOW and network.neurons > 0
     if low and is_central(network, frame):
         whole = frame_of(Box().bind(frame.dimension - 1))
+        means = replace(means, progress=_rising(means.progress))
         return cone_blocks(network, frame, lambda n: _cells(n, whole, means), means.limits)
     if low and is_bounded(frame.matrix):
         return _bounded(network, frame, means)
@@ -82,6 +83,19 @@ def _cells(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]
     if bundle is not None:
         return _counted(bundle, means.progress)
     return _by_dictionaries(network, frame, means)
+
+
+def _rising(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """Tell of no smaller count than before."""
+    most = 0
+
+    def tell(count: int) -> None:
+        nonlocal most
+        most = max(most, count)
+        if progress is not None:
+            progress(most)
+
+    return tell
 
 
 def _subdivided(network: ReLUNetwork, frame: Frame, means: _Means) -> Iterator[Block]:

@@ -135,11 +135,13 @@ def _moving(v: Vertices, patterns: Bools, on_edge: Bools) -> Bools:
     """Return which neurons may change along edges: ``(N, neurons)``."""
     network, starts = v.exact.network, v.values.starts
     moving = np.zeros(patterns.shape, dtype=bool)
-    sources = np.ones((len(patterns), v.values.weights[0].shape[1]), dtype=bool)
+    sources = np.zeros((len(patterns), 0), dtype=bool)
     for layer, (W, slope) in enumerate(zip(v.values.weights, network.slopes, strict=True)):
         here = slice(int(starts[layer]), int(starts[layer + 1]))
-        counts = sources.astype(np.float64) @ (W != 0).T.astype(np.float64)
-        moving[:, here] = (counts > 0) & ~on_edge[:, here]
+        depends = ~v.roles.zero[here] | network.linear[here]
+        if layer:  # these weights are exact; those of the first layer are rounded to the frame
+            depends = sources.astype(np.float64) @ (W != 0).T.astype(np.float64) > 0
+        moving[:, here] = depends & ~on_edge[:, here]
         sources = moving[:, here] & (patterns[:, here] | (slope != 0))
     return moving
 
