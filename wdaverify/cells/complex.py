@@ -58,14 +58,16 @@ class CellComplex(Sequence[Cell]):
         """Activation patterns, ``(cells, neurons)``."""
         if isinstance(self._cells, Listing):
             return self._cells.found.patterns
-        return np.array([cell.pattern for cell in self._cells]).reshape(len(self), -1)
+        patterns = np.array([cell.pattern for cell in self._cells], dtype=bool)
+        return patterns.reshape(len(self), self.network.neurons)
 
     @cached_property
     def cuts(self) -> Bools:
         """Neurons whose half-spaces, with the support, describe each cell, ``(cells, neurons)``."""
         if isinstance(self._cells, Listing):
             return self._cells.found.cuts
-        return np.array([cell.cuts for cell in self._cells]).reshape(len(self), -1)
+        cuts = np.array([cell.cuts for cell in self._cells], dtype=bool)
+        return cuts.reshape(len(self), self.network.neurons)
 
     @cached_property
     def interiors(self) -> Floats:
@@ -87,6 +89,8 @@ class CellComplex(Sequence[Cell]):
         """Whether each cell (intersected with the support) is bounded, ``(cells,)``."""
         if isinstance(self._cells, Listing) and self._cells.found.bounded is not None:
             return self._cells.found.bounded
+        if not len(self):
+            return np.zeros(0, dtype=bool)
         return bounded_cells(self.network, self.frame, self.patterns, self.cuts)
 
     @cached_property
