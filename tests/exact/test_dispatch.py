@@ -74,7 +74,7 @@ def workers(limits):
 def test_what_goes_wrong_in_a_worker_is_raised_here(workers):
     with pytest.raises(AttributeError, match="no_such_method"):
         workers.run([Request((0, 0), "no_such_method", ())])
-    workers._processes[0].kill()
+    workers._processes._processes[0].kill()
     with pytest.raises(SolverError, match="ended without an answer"):
         workers.run([Request((0, 0), "distances", (np.arange(2),))])
 
