@@ -122,7 +122,7 @@ def polish_atoms(
         for _ in range(rounds):
             search.round(_bases(table, radii))
             after = search.values(radii)
-            if (after - before <= GAIN * np.maximum(1.0, np.abs(before))).all():
+            if (after <= before + GAIN * np.maximum(1.0, np.abs(before))).all():
                 break
             before = after
     return table

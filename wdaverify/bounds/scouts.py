@@ -4,6 +4,7 @@ The minimum-distance attack finds where the margin reaches ``τ``; the published
 a distance. Their points are candidates like all others: the merge decides.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -57,11 +58,13 @@ class Scouts:
         )
 
     def flips(self, samples: Integers) -> None:
-        """Look for the nearest misclassified points, longer where that is cheap."""
-        network = self._problem.network
+        """Look for the nearest misclassified points; longer, in every class, where it is cheap."""
+        network, hunt = self._problem.network, self._hunt
         work = max(1, len(samples) * (network.features + network.neurons))
-        hops = 1 + self._options.restarts * max(1, min(MANY, CHEAP // work))
-        self._near(samples, np.zeros(len(samples)), replace(self._hunt, hops=hops))
+        more = min(MANY, CHEAP // work)
+        if more > 1:
+            hunt = replace(hunt, hops=1 + self._options.restarts * more, second=math.inf)
+        self._near(samples, np.zeros(len(samples)), hunt)
 
     def margins(self, samples: Integers, multiple: float) -> None:
         """Look for the nearest points whose margin is a multiple of the nominal one's size."""
