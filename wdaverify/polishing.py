@@ -15,14 +15,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.attack import LowerBound, joined
 from wdaverify.bounds.bases import ASIDE, leaders
 from wdaverify.bounds.harvest import within
-from wdaverify.bounds.torch_network import losses
+from wdaverify.bounds.torch_network import loss_slope
 from wdaverify.errors import LimitReached, SolverError
 from wdaverify.evaluation import certain_losses
 from wdaverify.exact.penalty import Penalty
@@ -235,15 +234,12 @@ def _nearest_errors(table: Atoms) -> Integers:
 
 def _rows(problem: Problem, logits: Floats, label: int) -> Floats:
     """Return gradients of the loss in the logits, one for each top wrong class: ``(r, K)``."""
-    z = torch.tensor(logits[None, :], requires_grad=True)
-    name = problem.loss.name
-    if name in ("margin", "hinge", "zero-one"):
+    if problem.loss.name in ("margin", "hinge", "zero-one"):
         others = logits.copy()
         others[label] = -np.inf
         top = np.flatnonzero(others >= others.max() - FACET * np.abs(logits).max())
         return np.asarray(np.eye(len(logits))[top] - np.eye(len(logits))[label])
-    (slope,) = torch.autograd.grad(losses(name, z, torch.tensor([label])).sum(), z)
-    return np.asarray(slope.numpy())
+    return loss_slope(problem.loss.name, logits, label)[None, :]
 
 
 def _certain(problem: Problem, found: Floats, label: int) -> Floats:
