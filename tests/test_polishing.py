@@ -70,18 +70,15 @@ def test_an_affine_network_is_solved_from_any_error(norm):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("order", [1, 2, "inf"])
 def test_polished_bounds_lie_between_attack_and_exact(loss, norm, order):
-    for seed in (3, 4):
-        problem = problem_of(seed, samples=3, loss=loss, norm=norm, order=order)
-        rough = wv.attack(problem, radius=0.15, steps=3, restarts=0)
-        better = polish(problem, rough)
-        exact = wv.solve(problem, radius=0.15, limits=Limits(seconds=10))
-        slack = 1e-9 * max(1.0, abs(exact.upper))
-        assert rough.value <= better.value <= exact.upper + slack
-        assert better.distribution.risk(problem) == better.value
-        assert better.distribution.transport_cost(problem) <= problem.cost.budget(0.15) * (
-            1 + 1e-12
-        )
-        assert problem.support.contains(better.distribution.points).all()
+    problem = problem_of(3, samples=3, loss=loss, norm=norm, order=order)
+    rough = wv.attack(problem, radius=0.15, steps=3, restarts=0)
+    better = polish(problem, rough)
+    exact = wv.solve(problem, radius=0.15, limits=Limits(seconds=10))
+    assert rough.value <= better.value <= exact.upper + 1e-9 * max(1.0, abs(exact.upper))
+    assert better.distribution.risk(problem) == better.value
+    spent = better.distribution.transport_cost(problem)
+    assert spent <= problem.cost.budget(0.15) * (1 + 1e-12)
+    assert problem.support.contains(better.distribution.points).all()
 
 
 @norms

@@ -123,9 +123,9 @@ def attacks() -> str:
     return f"""## The attack against the exact value
 
 {", ".join(NETS)}; {FEW} samples, radii {", ".join(map(str, RADII))}. The two kinds of DLR need
-three classes, which moons and breast-cancer do not have. Gap: exact minus attack, relative to max(1, |value|); asked for margin and
-zero-one: a median of at most 1e-3. *Polished*: after `polish`. {skipped} values were not exact
-after {SECONDS:.0f} s for both radii and are left out.
+three classes, which moons and breast-cancer do not have. Gap: exact minus attack, relative to
+max(1, |value|); asked for margin and zero-one: a median of at most 1e-3. *Polished*: after
+`polish`. Left out: {skipped} values that were not exact after {SECONDS:.0f} s for both radii.
 
 {table(("loss", "norm, order", *GAPS), *rows)}
 """
