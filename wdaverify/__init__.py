@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wdaverify.exact.solve import solve
     from wdaverify.limits import Limits
     from wdaverify.network import ReLUNetwork
+    from wdaverify.polishing import polish
     from wdaverify.problem import Problem
     from wdaverify.storage import load_network, load_problem, write_problem
     from wdaverify.support import Box, Polytope
@@ -64,6 +65,7 @@ _HOME = {
     "enumerate_cells": "cells.complex",
     "load_network": "storage",
     "load_problem": "storage",
+    "polish": "polishing",
     "sandwich": "verification",
     "solve": "exact.solve",
     "value_curve": "exact.curve",
@@ -98,6 +100,7 @@ __all__ = [
     "enumerate_cells",
     "load_network",
     "load_problem",
+    "polish",
     "sandwich",
     "solve",
     "value_curve",
