@@ -128,3 +128,15 @@ def test_those_who_watch_are_told_how_far_it_is():
     opened = [int(text.split()[0]) for text in words]
     assert opened[0] == len(points)
     assert 0 < opened[-1] < len(points)
+
+
+def test_an_error_very_near_is_bracketed_as_well_as_rounding_allows():
+    """The bounds of the last nodes are lost in rounding at a relative 1e-9 below the distance."""
+    problem = load_problem("problems/digits").replace(loss=ZeroOne())
+    points = problem.points[59:60]
+    search = LabelDistances(
+        problem.network, problem.support, problem.cost, points, int(problem.labels[59])
+    )
+    found = search.distances(np.array([0]))
+    assert 0 < found.upper[0] < 0.01
+    assert found.upper[0] - found.lower[0] <= 1e-8 * found.upper[0]
