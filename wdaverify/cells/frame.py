@@ -38,7 +38,7 @@ class Frame:
         A point ``u`` strictly inside every row, float64, shape ``(d,)``.
     walls
         Rows from this one on stand for infinity, if there are such
-        (:mod:`~wdaverify.cells.subdivision.reach`).
+        (``cells.subdivision.reach``).
     """
 
     origin: Rationals
