@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wdaverify.exact.solve import solve
     from wdaverify.limits import Limits
     from wdaverify.network import ReLUNetwork
+    from wdaverify.polishing import polish
     from wdaverify.problem import Problem
     from wdaverify.proof.prove import Proof, prove
     from wdaverify.storage import load_network, load_problem, write_problem
@@ -66,6 +67,7 @@ _HOME = {
     "enumerate_cells": "cells.complex",
     "load_network": "storage",
     "load_problem": "storage",
+    "polish": "polishing",
     "prove": "proof.prove",
     "sandwich": "verification",
     "solve": "exact.solve",
@@ -102,6 +104,7 @@ __all__ = [
     "enumerate_cells",
     "load_network",
     "load_problem",
+    "polish",
     "prove",
     "sandwich",
     "solve",

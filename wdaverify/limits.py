@@ -4,6 +4,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wdaverify.errors import LimitReached
@@ -25,6 +26,8 @@ class Limits:
         Number of activation cells.
     stop
         Set from outside (Ctrl-C) to end the work at the next check.
+    watch
+        Called with a few words on how far the work is; functions may be added.
     """
 
     seconds: float = float("inf")
@@ -32,11 +35,17 @@ class Limits:
     cells: float = float("inf")
     start: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
+    watch: list[Callable[[str], None]] = field(default_factory=list)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the limits were made."""
         return time.monotonic() - self.start
+
+    def report(self, words: str) -> None:
+        """Tell those who watch how far the work is."""
+        for tell in self.watch:
+            tell(words)
 
     def reached(self, doing: str) -> LimitReached | None:
         """Return the limit that is exceeded, if one is."""

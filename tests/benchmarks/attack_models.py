@@ -1,5 +1,6 @@
-"""The convolutional net that attacks are measured on: digits, adversarially trained."""
+"""The nets that attacks are measured on beside the stored ones: digits, adversarially trained."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,14 +31,22 @@ def convolutional(classes: int = 10) -> nn.Sequential:
     )  # fmt: skip
 
 
-def trained(seed: int = 0) -> Trained:
-    """Train the net, a few seconds."""
+def perceptron(classes: int = 10) -> nn.Sequential:
+    """Make the net 64-64-64-10."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, classes),
+    )  # fmt: skip
+
+
+def trained(make: Callable[[], nn.Sequential] = convolutional, seed: int = 0) -> Trained:
+    """Train a net, a few seconds."""
     X, y = load_digits(return_X_y=True)
     known, held, known_labels, held_labels = train_test_split(
         X.reshape(-1, 1, 8, 8) / 16.0, y, test_size=500, stratify=y, random_state=1
     )
     torch.manual_seed(seed)
-    module = convolutional()
+    module = make()
     optimiser = torch.optim.Adam(module.parameters(), lr=2e-3)
     images = torch.tensor(known, dtype=torch.float32)
     labels = torch.tensor(known_labels)

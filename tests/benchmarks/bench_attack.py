@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from attack_models import perceptron as hardened
 from attack_models import trained
 from torch import Tensor
 
@@ -113,7 +114,20 @@ def long_runs(question: Question) -> list[Run]:
 
 def perceptron(exact: Floats | None) -> None:
     """Digits, 64-64-64-10."""
-    problem = wv.load_problem(PROBLEM)
+    compare("Digits, MLP 64-64-64-10", wv.load_problem(PROBLEM), exact)
+
+
+def trained_perceptron() -> None:
+    """Digits, the same adversarially trained."""
+    module, points, labels = trained(hardened)
+    network = wv.ReLUNetwork.from_torch(module, input_shape=(1, 8, 8))
+    flat = points.reshape(len(points), -1)
+    problem = wv.Problem(network, flat, labels, support=wv.Box(0.0, 1.0))
+    compare("Digits, MLP 64-64-64-10 adversarially trained", problem)
+
+
+def compare(name: str, problem: wv.Problem, exact: Floats | None = None) -> None:
+    """Print the tables of a stored network, for each norm."""
     model = TorchNetwork(problem.network)
     x, y = model.tensor(problem.points), torch.tensor(problem.labels)
     for norm, eps in RADII.items():
@@ -134,7 +148,7 @@ def perceptron(exact: Floats | None) -> None:
         if norm == "linf" and exact is not None:
             truth, known = exact, "over the exact distances"
         table(
-            f"Digits, MLP 64-64-64-10, {norm}, 500 samples, float64; excess {known}",
+            f"{name}, {norm}, 500 samples, float64; excess {known}",
             runs,
             truth,
             eps,
@@ -176,6 +190,7 @@ def main() -> None:
             exact = (file["lower"] + file["upper"]) / 2.0
     print(f"wdaverify {wv.__version__}, torch {torch.__version__}, one thread")
     perceptron(exact)
+    trained_perceptron()
     convolution()
 
 

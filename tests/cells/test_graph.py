@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wdaverify.cells.audit import check_facets_paired
+from wdaverify.cells.block import Block
+from wdaverify.cells.cell import Listing
 from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.cells.dictionary.search import dictionary_blocks
 from wdaverify.cells.graph import facets, neighbour
 from wdaverify.errors import EnumerationError
 from wdaverify.network import ReLUNetwork
@@ -158,7 +161,10 @@ def test_rows_that_are_no_facets_yield_none():
 
 def test_a_redundant_cut_is_no_facet():
     """Cut by x > 0 first, then by x > 1: beyond 1 the first row holds without touching."""
-    cells = enumerate_cells(one_layer([[1.0], [1.0]], [0.0, -1.0]))
+    network = one_layer([[1.0], [1.0]], [0.0, -1.0])
+    line = enumerate_cells(network)
+    found = Block.joined(list(dictionary_blocks(network, line.frame)))
+    cells = CellComplex(network, line.support, line.frame, Listing(network, line.frame, found))
     last = cells.find(np.array([True, True]))
     assert cells[last].cuts.tolist() == [True, True]
     assert [facet.neuron for facet in facets(cells, last)] == [1]

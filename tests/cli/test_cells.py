@@ -65,6 +65,15 @@ def test_the_limit_on_cells_says_what_was_reached(capsys):
     assert "10 cells" in data["stopped"]
 
 
+def test_workers_count_the_same_cells(capsys, monkeypatch):
+    monkeypatch.setattr("wdaverify.cells.subdivision.subdivide.LARGE", 60)
+    data = json_of(capsys, MOONS, "--workers", "2")
+    assert (data["cells"], data["bounded"], data["complete"]) == (114, 114, True)
+    code, out, _ = call(capsys, MOONS, "--workers", "2", "--max-cells", "10", "--json", "-")
+    assert code == 3
+    assert json.loads(out)["complete"] is False
+
+
 def test_progress_tells_the_rate(monkeypatch):
     times = iter([0.0, 0.1, 2.0, 3.0, 4.0])
     monkeypatch.setattr("time.monotonic", lambda: next(times))
@@ -213,6 +222,11 @@ def test_statistics_of_a_slice(capsys):
         (MOONS, ["--ball", "0"], ["--ball"]),
         (MOONS, ["--ball", "0", "1", "--statistics"], ["--ball", "--statistics"]),
         (MOONS, ["--ball", "0", "1", "--graph", "g.graphml"], ["--ball", "--graph"]),
+        (MOONS, ["--ball", "0", "1", "--workers", "2"], ["--ball", "--workers"]),
+        (MOONS, ["--ball", "0", "1", "--device", "cuda"], ["--ball", "--device"]),
+        (MOONS, ["--device", "tpu"], ["device: expected cpu or cuda", "tpu"]),
+        (MOONS, ["--device", "cuda:99"], ["device: asked for 'cuda:99'", "use cpu"]),
+        (MOONS, ["--workers", "0"], ["--workers"]),
         (MOONS, ["--plot", "picture.docx"], ["picture.docx"]),
         (MOONS, ["--plot", "nowhere/picture.png"], ["nowhere"]),
         (MOONS, ["--slice", "0,1"], ["--slice", "more than two"]),

@@ -149,6 +149,16 @@ def test_attack_reports_values_distances_and_seed(capsys):
     assert [row["method"] for row in data["rows"]] == ["wda"] * 8
 
 
+def test_attack_is_polished_on_request(capsys):
+    moons = str(PROBLEMS / "moons"), "--samples", "5", "--radius", "0.1"
+    plain = json_of(capsys, "attack", *moons)
+    better = json_of(capsys, "attack", *moons, "--polish")
+    assert (plain["polished"], better["polished"]) == (False, True)
+    assert better["rows"][0]["value"] >= plain["rows"][0]["value"]
+    pairs = zip(better["distances"], plain["distances"], strict=True)
+    assert all(one <= other for one, other in pairs)
+
+
 def test_certify_names_constants(capsys):
     data = json_of(capsys, "certify", str(PROBLEMS / "tight"))
     assert data["constants"]["cell-lipschitz"] == pytest.approx(4)

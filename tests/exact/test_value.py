@@ -17,10 +17,11 @@ from wdaverify import (
     ReLUNetwork,
     TransportCost,
     enumerate_cells,
+    load_problem,
     solve,
     value_curve,
 )
-from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.errors import ProblemError, SolverError, UnsupportedError
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
@@ -545,3 +546,12 @@ def test_engines_that_are_not_built_or_not_known_are_refused():
         solve(problem, radius=0.1, engine="search")
     with pytest.raises(ProblemError, match="oracle"):
         solve(problem, radius=0.1, engine="oracle")
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
+def test_bounds_that_contradict_each_other_are_an_error():
+    """Weights below the range of float64's normal numbers defeat the scaling of programs."""
+    problem = load_problem("problems/zero-one-label-move")
+    tiny = ReLUNetwork([np.array([[0.0], [5e-324]])], [np.zeros(2)])
+    with pytest.raises(SolverError, match="beyond float64's range"):
+        solve(problem.replace(network=tiny), radius=0.5)

@@ -113,3 +113,30 @@ def test_a_bound_that_is_too_small_is_noticed(monkeypatch):
     monkeypatch.setattr(module, "CLOSER", ())
     monkeypatch.setattr(module.LabelDistances, "_shortened", lambda _, __, points: points)
     assert max(overclaimed(found, exact) for _, _, found, exact in pairs("linf")) > 1e-3
+
+
+def test_those_who_watch_are_told_how_far_it_is():
+    problem = load_problem("problems/breast").head(6).replace(loss=ZeroOne())
+    label = int(problem.labels[0])
+    points = problem.points[problem.labels == label]
+    words, limits = [], Limits()
+    limits.watch.append(words.append)
+    search = LabelDistances(
+        problem.network, problem.support, problem.cost, points, label, limits=limits
+    )
+    search.distances(np.arange(len(points)))
+    opened = [int(text.split()[0]) for text in words]
+    assert opened[0] == len(points)
+    assert 0 < opened[-1] < len(points)
+
+
+def test_an_error_very_near_is_bracketed_as_well_as_rounding_allows():
+    """The bounds of the last nodes are lost in rounding at a relative 1e-9 below the distance."""
+    problem = load_problem("problems/digits").replace(loss=ZeroOne())
+    points = problem.points[59:60]
+    search = LabelDistances(
+        problem.network, problem.support, problem.cost, points, int(problem.labels[59])
+    )
+    found = search.distances(np.array([0]))
+    assert 0 < found.upper[0] < 0.01
+    assert found.upper[0] - found.lower[0] <= 1e-8 * found.upper[0]

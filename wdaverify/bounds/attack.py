@@ -24,7 +24,15 @@ from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
 
-__all__ = ["LowerBound", "attack", "attack_points", "flip_distances", "joined"]
+__all__ = [
+    "LowerBound",
+    "attack",
+    "attack_points",
+    "distances_of",
+    "flip_atoms",
+    "flip_distances",
+    "joined",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,6 +191,41 @@ def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out
     ProblemError
         An option that makes no sense, or a device that is not there.
     """
+    found = flip_atoms(
+        problem,
+        method=method,
+        seed=seed,
+        steps=steps,
+        top_k=top_k,
+        restarts=restarts,
+        device=device,
+        dtype=dtype,
+        limits=limits,
+        progress=progress,
+    )
+    return distances_of(found)
+
+
+def flip_atoms(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
+    problem: Problem,
+    *,
+    method: str = "wda",
+    seed: int = 0,
+    steps: int = 20,
+    top_k: int = 9,
+    restarts: int = 1,
+    device: str = "cpu",
+    dtype: str = "float64",
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Atoms:
+    """Return the misclassified points of :func:`flip_distances`.
+
+    Returns
+    -------
+    Atoms
+        Of the same samples with the zero-one loss, order 1 and equal weights.
+    """
     options = AttackOptions(
         method=method,
         seed=seed,
@@ -198,9 +241,13 @@ def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out
         loss=ZeroOne(), cost=TransportCost(problem.cost.norm), weights=np.ones(len(problem))
     )
     scale = scale_of(question)
-    atoms = _run(question, (2.0**-10 * scale, scale), options)
+    return _run(question, (2.0**-10 * scale, scale), options)
+
+
+def distances_of(atoms: Atoms) -> Floats:
+    """Return the distance of each sample to its nearest error in a table of :func:`flip_atoms`."""
     wrong = atoms.losses == 1
-    distances = np.full(len(problem), np.inf)
+    distances = np.full(len(atoms.problem), np.inf)
     np.minimum.at(distances, atoms.owners[wrong], atoms.costs[wrong])
     return distances
 

@@ -27,9 +27,6 @@ __all__ = ["Flips", "Hunt", "nearest_flips"]
 SLACK, CROWD = 1.6, 5
 """Classes at most so many times as far as the nearest, and at most so many, are descended to."""
 
-SECOND = 1.15
-"""In a hop, classes left out are tried when they seem at most so many times as far as the best."""
-
 NOISE = 1.0
 """How far the random starts are from the best point, in lengths of its way."""
 
@@ -52,11 +49,15 @@ class Hunt:
         Descents from random places after the first.
     top_k
         At most so many wrong classes, largest logit first, are linearised.
+    second
+        In a hop, classes left out are tried when they seem at most so many times as far as the
+        best point.
     """
 
     steps: int = 8
     hops: int = 2
     top_k: int = 9
+    second: float = 1.15
 
 
 class Flips(NamedTuple):
@@ -164,7 +165,9 @@ class _Search:
         """
         found, choices = self._nearest, self._choices
         best = found.lengths[choices.owners]
-        fresh = (choices.lengths <= SECOND * best) & ~self._tried & (self._ranks() < CROWD)
+        fresh = (
+            (choices.lengths <= self._hunt.second * best) & ~self._tried & (self._ranks() < CROWD)
+        )
         seekers = self._towards(fresh & best.isfinite())
         left = (found.lengths > 0).nonzero()[:, 0]
         lost = ~found.lengths[left].isfinite()

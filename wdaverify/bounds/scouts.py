@@ -4,7 +4,9 @@ The minimum-distance attack finds where the margin reaches ``τ``; the published
 a distance. Their points are candidates like all others: the merge decides.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +27,10 @@ __all__ = ["Scouts"]
 
 DEPTH = 0.4
 """Steps of a descent for each step of a walk."""
+
+MANY, CHEAP = 16, 100_000
+"""A search for flips hops up to so many times per restart, as long as hops times neurons and
+features of all samples are no more than that."""
 
 RESTARTS = 13
 """Of A3-WDA."""
@@ -52,8 +58,13 @@ class Scouts:
         )
 
     def flips(self, samples: Integers) -> None:
-        """Look for the nearest misclassified points."""
-        self._near(samples, np.zeros(len(samples)))
+        """Look for the nearest misclassified points; longer, in every class, where it is cheap."""
+        network, hunt = self._problem.network, self._hunt
+        work = max(1, len(samples) * (network.features + network.neurons))
+        more = min(MANY, CHEAP // work)
+        if more > 1:
+            hunt = replace(hunt, hops=1 + self._options.restarts * more, second=math.inf)
+        self._near(samples, np.zeros(len(samples)), hunt)
 
     def margins(self, samples: Integers, multiple: float) -> None:
         """Look for the nearest points whose margin is a multiple of the nominal one's size."""
@@ -61,7 +72,7 @@ class Scouts:
         nominal = margins(problem.network.logits(problem.points), problem.labels)[samples]
         targets = multiple * np.maximum(np.abs(nominal), np.median(np.abs(nominal)))
         ahead = targets > nominal
-        self._near(samples[ahead], targets[ahead])
+        self._near(samples[ahead], targets[ahead], self._hunt)
 
     def wda(self, reaches: Floats) -> None:
         """Run the published WDA within each reach."""
@@ -80,7 +91,7 @@ class Scouts:
                 partial(reference_a3, eps=eps, settings=self._settings, generator=generator)
             )
 
-    def _near(self, samples: Integers, targets: Floats) -> None:
+    def _near(self, samples: Integers, targets: Floats, hunt: Hunt) -> None:
         launcher, network = self._launcher, self._problem.network
 
         def work(start: int, stop: int) -> None:
@@ -91,13 +102,13 @@ class Scouts:
                 launcher.model.tensor(self._problem.points[rows]),
                 torch.tensor(self._problem.labels[rows], device=launcher.model.device),
                 targets=launcher.model.tensor(targets[start:stop]),
-                hunt=self._hunt,
+                hunt=hunt,
                 generator=launcher.generator,
                 stop=lambda: self._options.limits.reached("attack") is not None,
             )
             launcher.harvest.settle(*_candidates(found, rows))
 
-        width = self._hunt.top_k * (network.features + network.classes + 2 * network.neurons)
+        width = hunt.top_k * (network.features + network.classes + 2 * network.neurons)
         launcher.batches(len(samples), width, work)
 
     def _published(self, attack: Attack) -> None:

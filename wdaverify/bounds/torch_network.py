@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ __all__ = [
     "TorchNetwork",
     "device_named",
     "dtype_named",
+    "loss_slope",
     "losses",
     "margins",
 ]
@@ -187,3 +189,11 @@ _LOSSES: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
 def losses(name: str, logits: Tensor, labels: Tensor) -> Tensor:
     """Evaluate the loss called ``name``: logits ``(W, K)``, labels ``(W,)`` -> ``(W,)``."""
     return _LOSSES[name](logits, labels)
+
+
+def loss_slope(name: str, logits: Floats, label: int) -> Floats:
+    """Return the gradient of the loss called ``name`` in the logits: ``(K,) -> (K,)``."""
+    with torch.enable_grad():
+        z = torch.tensor(logits[None, :], requires_grad=True)
+        (slope,) = torch.autograd.grad(losses(name, z, torch.tensor([label])).sum(), z)
+    return np.asarray(slope[0].numpy())

@@ -98,7 +98,7 @@ class Listing(Sequence[Cell]):
         return AffineMap(J, c)
 
     def _made(self, index: int) -> Cell:
-        pattern, cuts, interior = (part[index] for part in self.found)
+        pattern, cuts, interior = (part[index] for part in self.found[:3])
         hidden, logits = self.network.affine_maps(pattern)
         half_spaces = self._rows.of(pattern, cuts, hidden)
         return Cell(pattern, cuts, self.frame.points(interior), half_spaces, logits)

@@ -8,10 +8,9 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats
 from wdaverify.cells.block import Block
+from wdaverify.cells.boundedness import bounded_cells
 from wdaverify.cells.cell import Cell, Listing
-from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.frame import Frame, frame_of
-from wdaverify.cells.recession import RaySearch, is_bounded
 from wdaverify.cells.stream import cell_blocks
 from wdaverify.limits import Limits
 from wdaverify.network import AffineMap, ReLUNetwork
@@ -59,14 +58,16 @@ class CellComplex(Sequence[Cell]):
         """Activation patterns, ``(cells, neurons)``."""
         if isinstance(self._cells, Listing):
             return self._cells.found.patterns
-        return np.array([cell.pattern for cell in self._cells]).reshape(len(self), -1)
+        patterns = np.array([cell.pattern for cell in self._cells], dtype=bool)
+        return patterns.reshape(len(self), self.network.neurons)
 
     @cached_property
     def cuts(self) -> Bools:
         """Neurons whose half-spaces, with the support, describe each cell, ``(cells, neurons)``."""
         if isinstance(self._cells, Listing):
             return self._cells.found.cuts
-        return np.array([cell.cuts for cell in self._cells]).reshape(len(self), -1)
+        cuts = np.array([cell.cuts for cell in self._cells], dtype=bool)
+        return cuts.reshape(len(self), self.network.neurons)
 
     @cached_property
     def interiors(self) -> Floats:
@@ -86,23 +87,11 @@ class CellComplex(Sequence[Cell]):
     @cached_property
     def bounded(self) -> Bools:
         """Whether each cell (intersected with the support) is bounded, ``(cells,)``."""
-        support = self.frame.matrix
-        if is_bounded(support):
-            return np.ones(len(self), dtype=bool)
-        exact = ExactCells(self.network, self.frame)
-        flags = np.zeros(len(self), dtype=bool)
-        rays = RaySearch(self.frame.dimension)
-        basis, rows = self.frame.basis.astype(np.float64), support.astype(np.float64)
-        for k, cell in enumerate(self._cells):
-            if rays.certain(np.concatenate([rows, cell.half_spaces.matrix @ basis])):
-                continue
-            cuts = np.flatnonzero(cell.cuts).tolist()
-            normals = [exact.row(c, cell.pattern)[0] for c in cuts]
-            signs = [-1 if cell.pattern[c] else 1 for c in cuts]
-            matrix = np.array([s * w for s, w in zip(signs, normals, strict=True)], dtype=object)
-            shaped = matrix.reshape(len(normals), self.frame.dimension)
-            flags[k] = is_bounded(np.concatenate([support, shaped]))
-        return flags
+        if isinstance(self._cells, Listing) and self._cells.found.bounded is not None:
+            return self._cells.found.bounded
+        if not len(self):
+            return np.zeros(0, dtype=bool)
+        return bounded_cells(self.network, self.frame, self.patterns, self.cuts)
 
     @cached_property
     def graph(self) -> "nx.Graph":
@@ -131,6 +120,8 @@ def enumerate_cells(
     *,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
+    device: str = "cpu",
 ) -> CellComplex:
     """Enumerate every activation cell that meets the support with full dimension.
 
@@ -144,15 +135,22 @@ def enumerate_cells(
         On cells, time and memory.
     progress
         Called with the number of cells found so far.
+    workers
+        Processes that share the work where there is much; the cells and their order are the same.
+    device
+        Where vertices are evaluated: ``cpu`` or ``cuda``; the cells and their order are the same.
 
     Raises
     ------
     LimitReached
         A limit was exceeded; the message says what was reached.
     ProblemError
-        The support is empty or has another dimension than the network.
+        The support is empty or has another dimension than the network, or there is no such device.
     """
     support = (support or Box()).bind(network.features)
     frame = frame_of(support)
-    found = Block.joined(list(cell_blocks(network, frame, limits=limits, progress=progress)))
+    blocks = cell_blocks(
+        network, frame, limits=limits, progress=progress, workers=workers, device=device
+    )
+    found = Block.joined(list(blocks))
     return CellComplex(network, support, frame, Listing(network, frame, found))

@@ -36,6 +36,9 @@ class Frame:
         Support rows ``matrix u <= bound`` without the equalities, rational, ``(m, d)``, ``(m,)``.
     interior
         A point ``u`` strictly inside every row, float64, shape ``(d,)``.
+    walls
+        Rows from this one on stand for infinity, if there are such
+        (``cells.subdivision.reach``).
     """
 
     origin: Rationals
@@ -43,6 +46,7 @@ class Frame:
     matrix: Rationals
     bound: Rationals
     interior: Floats
+    walls: int | None = None
 
     @property
     def dimension(self) -> int:

@@ -17,8 +17,8 @@ from wdaverify.cells.block import Block
 from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.decision import ExactCells
 from wdaverify.cells.dictionary.facets import FacetFinder, Facets
-from wdaverify.cells.enumeration import BLIND, DOUBT
 from wdaverify.cells.frame import unit_rows
+from wdaverify.cells.splitting import BLIND, DOUBT
 from wdaverify.convex.exact import exact_interior_point
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.errors import EnumerationError

@@ -17,28 +17,7 @@ from wdaverify.errors import SolverError
 from wdaverify.norms import GroundNorm
 from wdaverify.rational import Rationals, rationals
 
-__all__ = ["RaySearch", "Slope", "is_bounded", "steepest_recession"]
-
-SURELY = 1e-9
-"""Relative slope along a ray that is no rounding."""
-
-
-class RaySearch:
-    """Looks for rays strictly inside recession cones, with one program for all of them."""
-
-    def __init__(self, dimension: int) -> None:
-        ends = np.append(np.ones(dimension), 1.0)
-        self._program = LinearProgram(np.append(-ends[:-1], 0.0), ends)
-        self._costs = np.append(np.zeros(dimension), 1.0)
-
-    def certain(self, matrix: Floats) -> bool:
-        """Whether floating point proves that ``{u : matrix u < 0}`` is not empty."""
-        self._program.drop_rows(0)
-        self._program.add_rows(
-            np.column_stack([matrix, np.ones(len(matrix))]), np.zeros(len(matrix))
-        )
-        ray = self._program.maximize(self._costs).point[:-1]
-        return bool(np.all(matrix @ ray <= -SURELY * (np.abs(matrix) @ np.abs(ray))) and ray.any())
+__all__ = ["Slope", "is_bounded", "rank", "steepest_recession"]
 
 
 def is_bounded(matrix: Rationals) -> bool:
@@ -64,7 +43,7 @@ def is_bounded(matrix: Rationals) -> bool:
     assert optimum.value is not None
     if optimum.value > 0:
         return False
-    return bool(_rank(matrix) == d)
+    return bool(rank(matrix) == d)
 
 
 def _positively_spans(G: Floats) -> bool:
@@ -87,7 +66,7 @@ def _positively_spans(G: Floats) -> bool:
     return bool(residual / singular[-1] < 0.5)
 
 
-def _rank(matrix: Rationals) -> int:
+def rank(matrix: Rationals) -> int:
     """Rank over the rationals by elimination."""
     rows = [list(row) for row in matrix]
     rank = 0

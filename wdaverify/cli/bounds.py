@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from wdaverify.arrays import Floats
+from wdaverify.atoms import Atoms
 from wdaverify.cli import options
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import figure, plain_table
@@ -34,12 +35,22 @@ __all__ = ["attack"]
     "--top-k", type=click.IntRange(min=1), default=9, show_default=True,
     help="How many wrong classes are tried for each sample.",
 )  # fmt: skip
+@click.option(
+    "--polish", "polishing", is_flag=True,
+    help="Replace the points found by the best ones of the cells they lie in, by linear programs "
+    "or projections.",
+)  # fmt: skip
 @options.sampling
 @options.time_and_memory
 @options.output
-def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
+def attack(problem: Path, method: str, polishing: bool, **given: Any) -> None:  # noqa: ANN401, FBT001
     """Print lower bounds: the best distributions that a gradient attack finds."""
-    from wdaverify.bounds.attack import attack_points, flip_distances, joined  # noqa: PLC0415
+    from wdaverify.bounds.attack import (  # noqa: PLC0415
+        attack_points,
+        distances_of,
+        flip_atoms,
+        joined,
+    )
     from wdaverify.bounds.options import METHODS, parts_of  # noqa: PLC0415 (torch)
 
     if method not in METHODS:
@@ -62,7 +73,11 @@ def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
         }
         if method == "all":
             tables["all"] = joined(list(tables.values()))
-        flips = flip_distances(session.problem, limits=session.limits, **sampling)
+        found = flip_atoms(session.problem, limits=session.limits, **sampling)
+        if polishing:
+            tables = {name: _polished(session, atoms, radii) for name, atoms in tables.items()}
+            found = _polished(session, found, (1.0,))
+        flips = distances_of(found)
         stopped = session.limits.reached("attacking")
     rows: list[dict[str, Any]] = [
         {"radius": r, "method": name, "value": atoms.distribution(r).risk(session.problem)}
@@ -76,12 +91,19 @@ def attack(problem: Path, method: str, **given: Any) -> None:  # noqa: ANN401
         {
             "nominal": session.problem.nominal,
             "seed": given["seed"],
+            "polished": polishing,
             "rows": rows,
             "distances": [float(d) if d < float("inf") else None for d in flips],
             "accuracy": _accuracy(session, flips, kappa),
         }
     )
     session.finish(stopped)
+
+
+def _polished(session: Session, atoms: Atoms, radii: tuple[float, ...]) -> Atoms:
+    from wdaverify.polishing import polish_atoms  # noqa: PLC0415 (torch)
+
+    return polish_atoms(atoms, radii, limits=session.limits)
 
 
 def _accuracy(session: Session, distances: Floats, kappa: float | None) -> list[dict[str, float]]:

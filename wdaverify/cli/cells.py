@@ -34,6 +34,7 @@ class Answer(NamedTuple):
 @click.command(epilog="Example: wdaverify cells problems/moons --statistics --plot moons.png")
 @options.problem
 @options.limits
+@options.enumeration
 @click.option(
     "--ball", nargs=2, metavar="CENTRE RADIUS",
     help="Only the cells that meet this closed ball of the ground norm; CENTRE is the index of a "
@@ -89,6 +90,8 @@ def _check_options(given: dict[str, Any]) -> None:
     others = [option for name, option in beside.items() if given[name]]
     if given["ball"] and others:
         raise ProblemError(f"--ball: expected it alone, found --{others[0]} beside it")
+    if given["ball"] and (given["workers"] > 1 or given["device"] != "cpu"):
+        raise ProblemError("--ball: the walk knows neither --workers nor --device, leave them out")
     if given["at"] is not None and not {"slice", "plot"} & set(others):
         raise ProblemError("--at: expected --slice or --plot beside it, found neither")
     if given["plot"] is not None:
@@ -144,7 +147,7 @@ class _Run:
 
     def _streamed(self, scene: Scene, frame: Frame, extra: dict[str, Any]) -> Answer:
         """Count the cells of a bounded support without keeping them."""
-        blocks = cell_blocks(scene.network, frame, limits=self.limits, progress=self._count)
+        blocks = cell_blocks(scene.network, frame, **self._means())
         total = sum(len(block.patterns) for block in blocks)
         fields = _counts(total, total)
         return Answer([count_table(scene.title, fields)], fields | (extra or scene.fields(total)))
@@ -173,9 +176,11 @@ class _Run:
 
     def _list(self, scene: Scene) -> CellComplex:
         self.reached = 0
-        return enumerate_cells(
-            scene.network, scene.support, limits=self.limits, progress=self._count
-        )
+        return enumerate_cells(scene.network, scene.support, **self._means())
+
+    def _means(self) -> dict[str, Any]:
+        means = {name: self.given[name] for name in ("workers", "device")}
+        return means | {"limits": self.limits, "progress": self._count}
 
     def _draw(self, scene: Scene, found: CellComplex) -> None:
         from wdaverify.plot.cells import CellPicture, save_cells  # noqa: PLC0415

@@ -106,4 +106,16 @@ time_and_memory = _all(*_LIMITS[:2])
 sampling = _all(_SEED, _DEVICE)
 """How the attack works."""
 
+enumeration = _all(
+    click.option(
+        "--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="W",
+        help="Processes that share the enumeration; the cells are the same.",
+    ),
+    click.option(
+        "--device", default="cpu", show_default=True,
+        help="Where vertices are evaluated, in low dimension: cpu or cuda; the cells are the same.",
+    ),
+)  # fmt: skip
+"""How cells are enumerated."""
+
 output = _all(_JSON, _QUIET)

@@ -99,11 +99,15 @@ class Session:
         try:
             with bar:
                 task, phrase = bar.add_task("starting"), _Phrase()
+                self.limits.watch.append(
+                    lambda words: bar.update(task, description=f"{phrase.last} · {words}")
+                )
                 yield lambda stage, value: bar.update(task, description=phrase(stage, value))
         except UnsupportedError as error:
             raise UnsupportedError(f"{self.stored.path}: {error}") from None
         finally:
             signal.signal(signal.SIGINT, previous)
+            self.limits.watch.clear()
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write the JSON result where it was asked for."""
@@ -136,8 +140,13 @@ class _Phrase:
     def __init__(self) -> None:
         self._first = (0.0, 0.0)
         self._last = math.inf
+        self.last = "searching"
 
     def __call__(self, stage: str, value: float) -> str:
+        self.last = self._words(stage, value)
+        return self.last
+
+    def _words(self, stage: str, value: float) -> str:
         if stage == "attack":
             return f"attack {value:.0%}"
         if stage == "cells":

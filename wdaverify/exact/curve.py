@@ -211,7 +211,7 @@ def _from_growth(solver: ExactSolver, farthest: Floats) -> ValueCurve:
     """Average the growth functions: corners where any of them has one."""
     problem, active = solver.problem, solver.problem.active
     found = solver.desk.growth(active, farthest[active], OPEN * solver.tolerance)
-    radii = np.unique(np.concatenate([growth.radius for growth in found]))
+    radii = _distinct([growth.radius for growth in found])
     lower, upper = np.zeros(len(radii)), np.zeros(len(radii))
     for mu, growth in zip(problem.probabilities[active].tolist(), found, strict=True):
         lower += mu * np.interp(radii, growth.radius, growth.lower)
@@ -239,15 +239,15 @@ def _staircase(solver: ExactSolver, farthest: float) -> ValueCurve:
     )
 
 
-def _corners(inner: Merge, outer: Merge) -> Floats:
-    """Budgets of all corners, those that differ by rounding alone named once."""
-    budgets = np.unique(np.concatenate([inner.budgets, outer.budgets]))
-    apart = np.diff(budgets) > 1e-13 * budgets[-1]
-    return np.asarray(budgets[np.append([True], apart)])
+def _distinct(places: list[Floats]) -> Floats:
+    """Sort places of corners; those that differ by rounding alone are named once."""
+    every = np.unique(np.concatenate(places))
+    apart = np.diff(every) > 1e-13 * every[-1]
+    return np.asarray(every[np.append([True], apart)])
 
 
 def _from_merges(inner: Merge, outer: Merge, order: float) -> ValueCurve:
-    budgets = _corners(inner, outer)
+    budgets = _distinct([inner.budgets, outer.budgets])
     lower = inner.at(budgets)
     upper = np.maximum(outer.at(budgets), lower)
     slopes = (inner.final_slope, outer.final_slope)

@@ -19,7 +19,7 @@ import numpy as np
 
 from wdaverify.atoms import Atoms
 from wdaverify.cells.complex import CellComplex
-from wdaverify.errors import LimitReached
+from wdaverify.errors import LimitReached, SolverError
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.dispatch import Dispatcher
@@ -33,7 +33,7 @@ from wdaverify.limits import Limits
 from wdaverify.loss import DLR, ZeroOne
 from wdaverify.merging import Merge
 from wdaverify.problem import Problem
-from wdaverify.tolerances import EXACT, scale
+from wdaverify.tolerances import EXACT, ORDER, scale
 
 __all__ = ["ExactSolver"]
 
@@ -236,6 +236,11 @@ class ExactSolver:
     def _result(self, radius: float, upper: float) -> ExactValue:
         worst = self.atoms.distribution(radius)
         lower = worst.risk(self.problem)
+        if not lower - upper <= ORDER * scale(lower, upper):
+            raise SolverError(
+                f"radius {radius:g}: a distribution has the expected loss {lower:g}, and {upper:g} "
+                f"was found as an upper bound; numbers of the network are beyond float64's range"
+            )
         budget = self.problem.cost.budget(radius)
         slope = self._multiplier(budget)
         exact = upper - lower <= self.tolerance * scale(lower, upper)

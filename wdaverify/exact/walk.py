@@ -13,8 +13,8 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.cell import Cell, HalfSpaces
-from wdaverify.cells.enumeration import CellSearch, Partial
 from wdaverify.cells.frame import frame_of
+from wdaverify.cells.splitting import CellSearch, Partial
 from wdaverify.errors import ProblemError, SolverError
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import PieceProgram, Solution

@@ -28,8 +28,9 @@ from wdaverify.support import Support
 
 __all__ = ["Flips", "LabelDistances"]
 
-COARSE = 12
-"""Halvings of the radius that nodes left open by a limit are shown to keep clear of."""
+COARSE, FINE = 12, 40
+"""Halvings of the radius that open nodes are shown to keep clear of: many nodes, left by a limit,
+and a few, at which rounding hides what is left."""
 
 SECTIONS, ROUNDS = 64, 6
 """The way from a sample to its error is cut into so many parts, so often."""
@@ -289,7 +290,7 @@ class LabelDistances:
         low = 0.0
         if len(rows) == 0:
             return 0.0
-        for _ in range(COARSE):
+        for _ in range(FINE if len(rows) <= BATCH else COARSE):
             middle = (low + high) / 2
             if self._margin(tree, rows, middle) < 0:
                 low = middle

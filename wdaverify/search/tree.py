@@ -127,6 +127,9 @@ class Tree:
             if len(open_) == 0:
                 return
             self.limits.check("searching activation patterns")
+            if self.limits.watch:
+                owners = np.unique(self.nodes.owner[open_])
+                self.limits.report(f"{len(owners)} samples open, {len(open_):,} nodes")
             if crowded:
                 open_ = open_[-NARROW:]
             elif len(open_) > BATCH:

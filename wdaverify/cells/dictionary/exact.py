@@ -18,7 +18,7 @@ from wdaverify.convex.exact import exact_interior_point
 from wdaverify.network import ReLUNetwork
 from wdaverify.rational import Rationals, rationals
 
-__all__ = ["IntegerRows", "Whole", "eliminate"]
+__all__ = ["IntegerRows", "Whole", "eliminate", "is_plain"]
 
 Whole = npt.NDArray[Any]
 """Object array of Python integers."""
@@ -45,7 +45,7 @@ class IntegerRows:
         for m in range(len(network.widths)):
             W, b = rationals(network.weights[m]), rationals(network.biases[m])
             if m == 0:
-                if not _plain(frame):
+                if not is_plain(frame):
                     W, b = W @ frame.basis, W @ frame.origin + b
                 both, scale = _whole(np.concatenate([W, b[:, None]], axis=1))
                 W, b = both[:, :-1], both[:, -1]
@@ -86,6 +86,52 @@ class IntegerRows:
             return self.support[row]
         z = self.neuron(row - S, pattern)
         return z if pattern[row - S] else -z
+
+    def holds_within(self, basis: Integers, neuron: int, side: int, pattern: Bools) -> bool:
+        """Whether :meth:`holds` is shown by the slacks of this layer and the one before alone.
+
+        The active neurons of the layer before are taken as variables, whatever they depend on. That
+        is sufficient, not necessary, and the numbers are short. With ``y`` these variables, ``J``
+        the neurons of this layer in the basis and ``U`` those of the layer before, multipliers of
+        ``J`` follow from the coefficients outside ``U``, and those of ``U`` from them.
+        """
+        layer = int(self.layer_of[neuron])
+        if layer == 0:
+            return False
+        start, this, end = (int(self.starts[m]) for m in (layer - 1, layer, layer + 1))
+        neurons = basis - len(self.support)
+        J = neurons[(this <= neurons) & (neurons < end)].tolist()
+        U = (neurons[(start <= neurons) & (neurons < this)] - start).tolist()
+        on = pattern[start:this]
+        factor = np.where(on, np.asarray(self._on[layer - 1], dtype=object), self._off[layer - 1])
+        sides = [side, *(1 if pattern[j] else -1 for j in J)]
+        W, b = self._weights[layer], self._biases[layer]
+        columns = [
+            [s * v for v in (*(W[k - this] * factor), b[k - this])]
+            for s, k in zip(sides, [neuron, *J], strict=True)
+        ]
+        target, others = columns[0], columns[1:]
+        free = set(U)
+        rows = [
+            [*(column[i] for column in others), target[i]]
+            for i in range(this - start)
+            if i not in free and factor[i]
+        ]
+        solved, pivots = eliminate(rows, len(others))
+        rank = len(pivots)
+        if rank < len(others) or any(row[-1] for row in solved[rank:]):
+            return False
+        scale = solved[0][0] if rank else 1
+        turn = 1 if scale > 0 else -1
+        multipliers = [turn * solved[i][-1] for i in range(rank)]
+        if any(v < 0 for v in multipliers):
+            return False
+
+        def rest(i: int) -> int:
+            taken = sum(v * column[i] for v, column in zip(multipliers, others, strict=True))
+            return int(abs(scale) * target[i] - taken)
+
+        return rest(-1) >= 0 and all(rest(i) * (1 if on[i] else -1) >= 0 for i in U)
 
     def holds(self, basis: Integers, neuron: int, side: int, pattern: Bools) -> bool:
         """Whether ``side * z >= 0`` follows from nonnegative multiples of the basis' slacks."""
@@ -189,16 +235,18 @@ def eliminate(
 def _whole(values: Rationals) -> tuple[Whole, int]:
     """Scale rationals by their least common denominator."""
     flat = values.ravel().tolist()
-    scale = math.lcm(*(Fraction(v).denominator for v in flat)) if flat else 1
+    scale = math.lcm(*(v.denominator for v in flat)) if flat else 1
     result = np.empty(len(flat), dtype=object)
-    result[:] = [int(v * scale) for v in flat]
+    result[:] = [v.numerator * (scale // v.denominator) for v in flat]
     return result.reshape(values.shape), scale
 
 
-def _plain(frame: Frame) -> bool:
+def is_plain(frame: Frame) -> bool:
     """Whether coordinates are the features themselves."""
     n, d = frame.basis.shape
-    return n == d and bool(np.all(frame.basis == np.eye(n, dtype=int)) and not frame.origin.any())
+    if n != d or frame.origin.any() or np.count_nonzero(frame.basis) != n:
+        return False
+    return all(v == 1 for v in np.diag(frame.basis))
 
 
 def _primitive(row: Whole) -> Whole:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
+from wdaverify.cells.dictionary.exact import is_plain
 from wdaverify.cells.frame import Frame, unit_rows
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.network import ReLUNetwork
@@ -191,7 +192,7 @@ def _scaled(network: ReLUNetwork, frame: Frame) -> tuple[list[Floats], list[Floa
     biases = [b.copy() for b in network.biases]
     if not network.widths:
         return [], []
-    if not _is_identity(frame):
+    if not is_plain(frame):
         weights[0], biases[0] = _first_layer(network, frame)
     for m in range(len(network.widths)):
         largest = np.abs(weights[m]).max(axis=1, initial=0.0)
@@ -215,9 +216,14 @@ def _first_layer(network: ReLUNetwork, frame: Frame) -> tuple[Floats, Floats]:
     return (W @ frame.basis).astype(np.float64), (W @ frame.origin + b).astype(np.float64)
 
 
-def _is_identity(frame: Frame) -> bool:
-    n, d = frame.basis.shape
-    return n == d and not frame.origin.any() and bool(np.all(frame.basis == np.eye(n)))
+def _box_extent(G: Floats, h: Floats) -> Floats:
+    """Bound the coordinates by rows of one coordinate each, all infinite if one has no bound."""
+    upper, lower = np.full(G.shape[1], np.inf), np.full(G.shape[1], -np.inf)
+    axis, slope = np.abs(G).argmax(axis=1), G.sum(axis=1)
+    np.minimum.at(upper, axis[slope > 0], (h / slope)[slope > 0])
+    np.maximum.at(lower, axis[slope < 0], (h / slope)[slope < 0])
+    largest = 1.01 * np.maximum(np.abs(upper), np.abs(lower))
+    return np.asarray(largest if np.all(np.isfinite(largest)) else np.full_like(largest, np.inf))
 
 
 def _extent(G: Floats, h: Floats) -> Floats:
@@ -227,6 +233,8 @@ def _extent(G: Floats, h: Floats) -> Floats:
     """
     d = G.shape[1]
     free = np.full(d, np.inf)
+    if d and np.all(np.count_nonzero(G, axis=1) == 1):
+        return _box_extent(G, h)
     program = LinearProgram(-free, free)
     program.add_rows(G, h)
     bounds = []

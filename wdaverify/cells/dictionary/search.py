@@ -8,6 +8,7 @@ bounds, else integers. Layers are worked on depth first, so memory does not grow
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from wdaverify.cells.dictionary.settle import confirmed, settled
 from wdaverify.cells.dictionary.stage import Stage
 from wdaverify.cells.enumeration import cells_of
 from wdaverify.cells.frame import Frame
+from wdaverify.cells.parallel import in_order
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
 
@@ -29,6 +31,15 @@ __all__ = ["dictionary_blocks"]
 
 BYTES = 2**21
 """Size of the arrays of the partial cells that are worked on together."""
+
+ALONE = 100_000
+"""Cells after which the rest is dealt out, whatever the number of processes."""
+
+SHARES = 24
+"""Shares that are dealt out."""
+
+Share = tuple[list[list[Lanes]], list[list[Lanes]]]
+"""Partial cells that wait for each layer, and those that have begun with it."""
 
 FIRST = 1e30
 """Priority of neurons that tie free directions: they are tested before all others."""
@@ -40,6 +51,7 @@ def dictionary_blocks(
     *,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
 ) -> Iterator[Block]:
     """Yield every cell once, in blocks, in a fixed order.
 
@@ -51,6 +63,9 @@ def dictionary_blocks(
         On cells, time and memory, checked at every step.
     progress
         Called with the number of cells found so far.
+    workers
+        Processes that share what is left after the first ``ALONE`` cells; the cells and their order
+        are the same.
 
     Raises
     ------
@@ -59,7 +74,7 @@ def dictionary_blocks(
     """
     limits = limits or Limits()
     count = 0
-    for block in _blocks(network, frame, limits):
+    for block in _blocks(network, frame, limits, workers):
         room = min(limits.cells - count, len(block.patterns))
         count += len(block.patterns)
         if room > 0:
@@ -69,7 +84,7 @@ def dictionary_blocks(
         limits.check("enumerating cells", count)
 
 
-def _blocks(network: ReLUNetwork, frame: Frame, limits: Limits) -> Iterator[Block]:
+def _blocks(network: ReLUNetwork, frame: Frame, limits: Limits, workers: int) -> Iterator[Block]:
     if frame.dimension and network.neurons:
         rows, model = IntegerRows(network, frame), Model(network, frame)
         smaller, columns = frame, np.arange(frame.dimension)
@@ -80,7 +95,7 @@ def _blocks(network: ReLUNetwork, frame: Frame, limits: Limits) -> Iterator[Bloc
                 rows, model = IntegerRows(network, smaller), Model(network, smaller)
         if model.suitable and len(columns):
             search = _Search(network, smaller, model, rows, independent)
-            for block in search.run(limits):
+            for block in search.all(limits, workers):
                 points = np.zeros((len(block.interiors), frame.dimension))
                 points[:, columns] = block.interiors
                 yield block._replace(interiors=points)
@@ -101,6 +116,7 @@ class _Search:
         independent: np.ndarray,
     ) -> None:
         self.network, self.model, self.exact = network, model, rows
+        self._given = network, frame, independent
         self.plan = Plan.of(network, rows)
         self.layers = len(network.widths)
         priority = [np.zeros(width) for width in network.widths]
@@ -136,12 +152,42 @@ class _Search:
         direction /= np.linalg.norm(direction)
         return point + min(1.0, float(slack.min(initial=2.0)) / 2.0) * direction
 
-    def run(self, limits: Limits) -> Iterator[Block]:
-        """Yield blocks of confirmed cells."""
-        while (layer := self._next()) is not None:
+    def all(self, limits: Limits, workers: int) -> Iterator[Block]:
+        """Yield all blocks: the first ones, then those of disjoint shares of the rest."""
+        yield from self.run(limits, most=ALONE)
+        shares = self._shares()
+        if workers > 1 and len(shares) > 1:
+            for blocks in in_order(shares, _Service(*self._given), workers, limits):
+                yield from blocks
+            return
+        for share in shares:
+            self.waiting, self.started = share
+            yield from self.run(limits)
+
+    def _shares(self) -> list[Share]:
+        """Deal out the partial cells; nothing is left."""
+        shares: list[Share] = []
+        for k in range(SHARES):
+            dealt = []
+            for lists in (self.waiting, self.started):
+                joined = [[Lanes.join(parts)] if parts else [] for parts in lists]
+                some = [[p.take(np.arange(k, len(p), SHARES)) for p in ps] for ps in joined]
+                dealt.append([[p for p in ps if len(p)] for ps in some])
+            if any(ps for lists in dealt for ps in lists):
+                shares.append((dealt[0], dealt[1]))
+        self.waiting = [[] for _ in self.waiting]
+        self.started = [[] for _ in self.started]
+        return shares
+
+    def run(self, limits: Limits, most: float = float("inf")) -> Iterator[Block]:
+        """Yield blocks of confirmed cells, up to ``most`` of them or a few more."""
+        count = 0
+        while count < most and (layer := self._next()) is not None:
             if layer == self.layers:
-                yield confirmed(self.model, self.exact, Lanes.join(self.waiting[layer]))
+                block = confirmed(self.model, self.exact, Lanes.join(self.waiting[layer]))
                 self.waiting[layer].clear()
+                count += len(block.patterns)
+                yield block
             else:
                 for hard in self._advance(layer, limits):
                     yield from settled(self.plan, self.exact, hard, layer)
@@ -224,6 +270,25 @@ class _Search:
             then = self.model.span(layer + 1)
             lanes.todo[:, then] = self.plan.todo[then]
         self.waiting[layer + 1].append(lanes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Service:
+    """Enumerates shares in another process."""
+
+    network: ReLUNetwork
+    frame: Frame
+    independent: np.ndarray
+
+    def __call__(self, limits: Limits) -> Callable[[Share], list[Block]]:
+        rows, model = IntegerRows(self.network, self.frame), Model(self.network, self.frame)
+
+        def answer(share: Share) -> list[Block]:
+            search = _Search(self.network, self.frame, model, rows, self.independent)
+            search.waiting, search.started = share
+            return list(search.run(limits))
+
+        return answer
 
 
 def _amount(parts: list[Lanes]) -> int:

@@ -182,7 +182,10 @@ class Stage:
         k, side, pattern = int(lanes.neuron[i]), int(lanes.side[i]), lanes.pattern[i]
         basis = lanes.basis[i]
         pattern[k], lanes.todo[i, k] = side > 0, False
-        if self.exact.holds(basis[basis != FREE], k, side, pattern):
+        basis = basis[basis != FREE]
+        if self.exact.holds_within(basis, k, side, pattern):
+            return []
+        if self.exact.holds(basis, k, side, pattern):
             return []
         far = lanes.take(np.array([i]))
         far.pattern[0, k] = side < 0

@@ -1,5 +1,6 @@
 """Arrays of the subdivision: columns that grow, sign vectors as words, equal words side by side."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,13 @@ def hashed(words: Words) -> Words:
     return np.asarray(np.add.reduce(mixed ^ (mixed >> SHIFT), axis=0))
 
 
-def paired(words: Words) -> Integers:
+def paired(words: Words, sorted_by: Callable[[Words], Integers] = np.argsort) -> Integers:
     """Return the two places of each column, ``(2, N / 2)``, in increasing order.
+
+    Parameters
+    ----------
+    sorted_by
+        Returns an order in which keys ascend; how it orders equal ones does not matter.
 
     Raises
     ------
@@ -73,7 +79,7 @@ def paired(words: Words) -> Integers:
         Some column is not there exactly twice.
     """
     keys = hashed(words)
-    order = np.argsort(keys)
+    order = sorted_by(keys)
     if not _in_pairs(words, keys, order):
         order = np.lexsort(words[::-1])
         if not _in_pairs(words, _ranks(words, order), order):

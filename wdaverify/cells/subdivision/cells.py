@@ -114,8 +114,35 @@ class _Assembly:
         cuts[np.repeat(np.arange(len(starts)), lengths)[inner], on[inner]] = True
         centres = self._centres(vertex[some].astype(np.int64), slot[some], sides[some])
         interiors = np.add.reduceat(centres, starts, axis=0) / lengths[:, None]
+        ends = np.bitwise_or.reduceat(on >= v.walls, starts)
+        if ends.any():
+            self._draw_near(patterns, interiors, some, starts)
         self._certify(patterns, cuts, interiors)
-        return Block(patterns, cuts, interiors)
+        return Block(patterns, cuts, interiors, ~ends)
+
+    def _draw_near(
+        self, patterns: Bools, interiors: Floats, some: Integers, starts: Integers
+    ) -> None:
+        """Move points that are far away to within about one unit of a vertex of their cell."""
+        v = self.vertices
+        _, vertex, slot, sides = (part[..., some] for part in self.facets)
+        near = [vertex.astype(np.int64)]
+        for k in range(self.points.shape[1]):
+            other = self.neighbours[k, (sides >> k) & 1, vertex]
+            near.append(np.where(slot == k, vertex, other).astype(np.int64))
+        candidates = np.stack(near)
+        sizes = np.where((v.zeros >= v.walls).any(axis=0), np.inf, v.sizes)[candidates]
+        best, rows = sizes.argmin(axis=0), np.arange(len(some))
+        size, lead = sizes[best, rows], candidates[best, rows]
+        cell = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(some))))
+        first = np.lexsort((size, cell))[starts]
+        size, corner = size[first], self.points[lead[first]]
+        far = interiors - corner
+        share = np.minimum(1.0, (1.0 + size) / np.maximum(np.abs(far).max(axis=1), 1e-300))
+        moved = corner + share[:, None] * far
+        right, inside = v.values.proved(moved.T, patterns)
+        good = (right | v.roles.zero).all(axis=1) & inside & np.isfinite(size)
+        interiors[good] = moved[good]
 
     def _centres(self, vertex: Integers, slot: _Small, sides: _Small) -> Floats:
         """Return the mean of the lowest vertex and its neighbours in each facet."""

@@ -49,6 +49,11 @@ class Subdivision:
     def slots(self) -> Integers:  # noqa: D102
         return self._edges.now[2:]
 
+    @property
+    def finished(self) -> bool:
+        """Whether no neuron is left to cut."""
+        return self.next >= self.vertices.neurons
+
     def cut(self, neuron: int) -> None:
         """Split the edges that a neuron of the current layer cuts, and join the new vertices.
 
@@ -114,7 +119,7 @@ class Subdivision:
         words = np.concatenate(
             [f.take(s, axis=1) for f, s in zip(faces, sides, strict=True)], axis=1
         )
-        which = np.concatenate(sides)[paired(words)]
+        which = np.concatenate(sides)[paired(words, self.vertices.values.products.sorted_by)]
         return edge[which], slot[which]
 
     def _new_facets(self, first: int, new: NewVertices) -> int:

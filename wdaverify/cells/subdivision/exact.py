@@ -47,6 +47,12 @@ class ExactArrangement:
         """The neurons in frame coordinates."""
         return ExactCells(self.network, self.frame)
 
+    def again(self) -> "ExactArrangement":
+        """Return the same arrangement with no vertex solved yet: every part has its own count."""
+        other = ExactArrangement(self.network, self.frame)
+        other.__dict__["cells"] = self.cells
+        return other
+
     def first_layer(self) -> tuple[Floats, Floats]:
         """Return the first layer in frame coordinates, correctly rounded: ``W`` and ``b``."""
         d = self.frame.dimension

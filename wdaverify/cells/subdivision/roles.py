@@ -82,7 +82,8 @@ def _range(exact: ExactArrangement, corners: Corners, values: Values) -> tuple[F
     points = corners.points.astype(np.float64).T
     at_corners = values.below(points, 1)
     count = len(at_corners)
-    error = values.errors[:count] + values.steepness[:count] * ROUNDING * np.abs(points).max()
+    size = values.sizes(points).max()
+    error = values.errors(slice(0, count), size)[:, 0] + values.steepness[:count] * ROUNDING * size
     low, high = at_corners.min(axis=1), at_corners.max(axis=1)
     crosses = (low < -error) & (high > error)
     for k in np.flatnonzero(~crosses & (low <= error) & (high >= -error)).tolist():

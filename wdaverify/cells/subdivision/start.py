@@ -36,7 +36,9 @@ class DegenerateArrangement(WDAVerifyError):  # noqa: N818  (it names a situatio
         Signs that define the parts of which no cell has been yielded, one dictionary each.
     """
 
-    pending: tuple[dict[int, bool], ...] = ({},)
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.pending: tuple[dict[int, bool], ...] = ({},)
 
 
 class Corners(NamedTuple):

@@ -57,6 +57,8 @@ class Vertices:
     ----------
     points, errors
         ``(d, V)`` and bounds of the errors in the maximum norm ``(V,)``.
+    sizes
+        What rounding errors depend on, as for :class:`Values`, ``(V,)``.
     zeros
         The ``d`` neurons and support rows that each vertex lies on, ``(d, V)``.
     positive, zero
@@ -64,6 +66,8 @@ class Vertices:
     sides
         Whether there is something on the two sides of each neuron and support row: without its
         bit in ``positive`` and with it, ``(2, neurons + m)``. Support rows have no bit.
+    walls
+        Where the walls that stand for infinity begin among neurons and support rows.
     """
 
     def __init__(
@@ -71,16 +75,17 @@ class Vertices:
     ) -> None:
         self.values, self.exact, self.roles = values, exact, roles
         self.neurons = neurons = exact.network.neurons
+        walls = exact.frame.walls
+        self.walls = neurons + (len(values.bound) if walls is None else walls)
         points = corners.points.astype(np.float64).T
-        d, count = points.shape
+        d = len(points)
         self.bits = bits_of(neurons + len(values.bound))
         self.direction = np.random.default_rng(d).uniform(1.0, 2.0, size=(d,))
         self.reach = float(np.abs(points).max())
-        self.blur = 2 * (d + 2) * ROUNDING * self.reach  # of two heights, per unit of direction
         self._zeros = Growing((neurons + corners.tight.T).astype(np.int32))
         zero = np.bitwise_or.reduce(self.bits[:, self.zeros], axis=1)
         self._positive, self._zero = Growing(np.zeros_like(zero)), Growing(zero)
-        self._places = Growing(self._place(points, np.full(count, ROUNDING * self.reach)))
+        self._places = Growing(self._place(points, ROUNDING * values.sizes(points)))
         self._z = Growing(points)
         self.sides = np.ones((2, neurons + len(values.bound)), dtype=bool)
         self.sides[1, neurons:] = False
@@ -93,10 +98,14 @@ class Vertices:
 
     @property
     def points(self) -> Floats:  # noqa: D102  (in the docstring of the class)
-        return self._places.now[:-2]
+        return self._places.now[:-3]
 
     @property
     def errors(self) -> Floats:  # noqa: D102
+        return np.asarray(self._places.now[-3])
+
+    @property
+    def sizes(self) -> Floats:  # noqa: D102
         return np.asarray(self._places.now[-2])
 
     @property
@@ -128,7 +137,8 @@ class Vertices:
             It is zero at a vertex.
         """
         z = self._pre_activations(neuron)
-        bound = self.values.steepness[neuron] * self.errors + self.values.errors[neuron]
+        bound = self.values.steepness[neuron] * self.errors
+        bound += self.values.fixed[neuron] + self.values.growing[neuron] * self.sizes
         on: Bools = z > 0
         for v in np.flatnonzero(np.abs(z) <= bound).tolist():
             pattern = self.patterns(self.positive[:, v : v + 1])[0]
@@ -146,9 +156,10 @@ class Vertices:
         height, errors = self._places.now[-1], self.errors
         rise = height.take(end) - height.take(start)
         up: Bools = rise > 0
-        error = errors.take(start) + errors.take(end) + self.blur
+        blur = 2 * (len(self.direction) + 2) * ROUNDING * self.sizes
+        error = (errors + blur).take(start) + (errors + blur).take(end)
         for k in np.flatnonzero(np.abs(rise) <= error * self.direction.sum()).tolist():
-            along = self._exactly(int(end[k])) - self._exactly(int(start[k]))
+            along = self.exactly(int(end[k])) - self.exactly(int(start[k]))
             exactly = rationals(self.direction) @ along
             if exactly == 0:
                 raise DegenerateArrangement("an edge of the complex is level")
@@ -169,6 +180,7 @@ class Vertices:
         part = copy.copy(self)
         for name in ("_places", "_z", "_zeros", "_positive", "_zero"):
             setattr(part, name, Growing(getattr(self, name).now.compress(keep, axis=1)))
+        part.exact = self.exact.again()
         part.sides = self.sides.copy()
         part.sides[1 - above, neuron] = False
         return part
@@ -194,7 +206,7 @@ class Vertices:
             for v in np.flatnonzero(loose).tolist():
                 pattern = self.patterns(new.positive[:, v : v + 1])[0]
                 points[:, v] = self.exact.point(new.zeros[:, v], pattern).astype(np.float64)
-            errors[loose] = ROUNDING * self.reach
+            errors[loose] = ROUNDING * self.values.sizes(points[:, loose])
             below[:, loose] = self.values.below(points[:, loose], self.layer + 1)
         self._places.append(self._place(points, errors))
         self._z.append(below[self.values.starts[self.layer] :])
@@ -210,22 +222,26 @@ class Vertices:
         values = np.concatenate([below, self.values.slack(points)])
         each = np.arange(points.shape[1])
         rows = np.where(new.zeros < self.neurons, new.zeros, new.zeros - self.neurons + len(below))
-        residual = np.abs(values[rows, each]) + self.values.errors[new.zeros]
+        sizes = self.values.sizes(points)
+        rounding = self.values.fixed[new.zeros] + self.values.growing[new.zeros] * sizes
+        residual = np.abs(values[rows, each]) + rounding
         total = along * residual[new.leaves, each]
         (p, q), (i, j) = new.pairs, new.slots
         length = _size(points.take(p, axis=1) - points.take(q, axis=1))
         for here, there, slot in ((p, q, i), (q, p, j)):
             share = length / np.abs(values[rows[slot, here], there]) * residual[slot, here]
             total += np.bincount(here, share, len(total))
-        return np.asarray(2.0 * total + ROUNDING * self.reach)
+        return np.asarray(2.0 * total + ROUNDING * sizes)
 
     def _pre_activations(self, neuron: int) -> Floats:
         return np.asarray(self._z.now[neuron - self.values.starts[self.layer]])
 
     def _place(self, points: Floats, errors: Floats) -> Floats:
-        return np.concatenate([points, errors[None, :], (self.direction @ points)[None, :]])
+        heights = self.direction @ points
+        return np.concatenate([points, np.stack([errors, self.values.sizes(points), heights])])
 
-    def _exactly(self, vertex: int) -> Rationals:
+    def exactly(self, vertex: int) -> Rationals:
+        """Return the point of a vertex over the rationals, ``(d,)``."""
         pattern = self.patterns(self.positive[:, vertex : vertex + 1])[0]
         return self.exact.point(self.zeros[:, vertex], pattern)
 
