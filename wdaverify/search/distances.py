@@ -81,11 +81,6 @@ class _Nearest(Goal):
     def finish(self, cell: Cell) -> Finish | None:
         return cell.nearest(self.search.depth)
 
-    @property
-    def tree(self) -> Tree | None:
-        """The tree of all samples, with its rings as they are now; ``None`` before the search."""
-        return self._tree
-
     def offer(self, owner: Integers, moves: Floats) -> None:
         self.search.offer(owner, moves)
 
