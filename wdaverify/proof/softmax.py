@@ -7,6 +7,7 @@ the function is convex, so its maxima sit at vertices, where chords are exact.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -260,7 +261,9 @@ class SoftmaxCover(Cover):
             end = at
             program = self._with(rows, self._rows(wide))
             line = self._margin(box.cell, j)
-            found = program.solve(-side * line.gradient, point, Penalty(0.0))
+            found = None
+            with suppress(SolverError):  # no end in that direction: this half is not empty
+                found = program.solve(-side * line.gradient, point, Penalty(0.0))
             if isinstance(found, Solution):
                 least = side * float(line.gradient @ found.point + line.constant)
                 room = MOVED * max(1.0, abs(least), abs(at))
