@@ -28,7 +28,7 @@ __all__ = ["SoftmaxCover"]
 EXCHANGES = 2
 """Majorants tried on a box before it is split."""
 
-DEEPEST = 60
+DEEPEST = 300
 """Splits by margins above a box that is not split again."""
 
 ENOUGH = 1e-10
