@@ -53,7 +53,10 @@ class OuterLines:
         """Return the multiplier of the round that :meth:`bound` takes, ``None`` without one."""
         heavy, mu = self._heavy, self._probabilities[self._heavy]
         bounds = [
-            (float(slopes[heavy].max() * budget + mu @ intercepts[heavy]), float(slopes[heavy].max()))
+            (
+                float(slopes[heavy].max() * budget + mu @ intercepts[heavy]),
+                float(slopes[heavy].max()),
+            )
             for slopes, intercepts in self._rounds
         ]
         return min(bounds)[1] if bounds and min(bounds)[0] < np.inf else None

@@ -128,6 +128,8 @@ class SoftmaxCover(Cover):
         while len(open_):
             theta, constant = majorant(box, self.aim.label, at)
             own = self._line(box.cell, theta, constant)
+            if not np.isfinite(constant):
+                raise SolverError("proof: a margin of a cell is too large for its exponential")
             head = {"theta": [float(v) for v in theta], "const": constant}
             done = self._enough(self.shells.bounds(own, open_), open_)
             if done.any():
