@@ -16,6 +16,12 @@ __all__ = ["MarginBox", "log_sum", "majorant", "splitting"]
 ABOVE = 1e-13
 """Room between majorant and loss at the corners, for the rounding of both."""
 
+MANY = 16
+"""Beyond so many splits they are kept away from the ends."""
+
+BALANCED = 0.1
+"""By this part of the box's size at least."""
+
 THIN = 1e-12
 """A box thinner than this, relative to its place, is not split."""
 
@@ -74,6 +80,8 @@ def splitting(box: MarginBox, at: Floats) -> tuple[int, float] | None:
         wide = high - low
         place = float(at[j])
         near = 1e-9 * max(1.0, abs(place)) if np.isfinite(wide) else 0.0
+        if len(box.splits) > MANY and np.isfinite(wide):
+            near = BALANCED * wide
         if not low + near < place < high - near:
             place = (low + high) / 2 if np.isfinite(wide) else (
                 high - 2.0 if np.isfinite(high) else low + 2.0)  # fmt: skip

@@ -1,8 +1,11 @@
 """Numbers of a proof file: floats where they are meant exactly, ``"p/q"`` elsewhere."""
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
+
+from wdaverify.errors import SolverError
 
 __all__ = ["as_json", "sparse"]
 
@@ -19,6 +22,8 @@ def as_json(value: Fraction | float) -> float | int | str:
         if Fraction(near) == value:
             return near
         return f"{value.numerator}/{value.denominator}"
+    if not math.isfinite(value):
+        raise SolverError(f"proof: a number came out as {value}, nothing can be shown with it")
     return int(value) if value == int(value) and abs(value) < 1 << 53 else float(value)
 
 

@@ -72,7 +72,7 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
     Parameters
     ----------
     problem, radius, engine, cells, tolerance, limits, progress
-        As for :func:`wdaverify.solve`.
+        As for :func:`~wdaverify.exact.solve.solve`.
     path
         The proof file, written whole or not at all.
     of

@@ -7,6 +7,7 @@ the function is convex, so its maxima sit at vertices, where chords are exact.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,7 @@ __all__ = ["SoftmaxCover"]
 EXCHANGES = 2
 """Majorants tried on a box before it is split."""
 
-DEEPEST = 60
+DEEPEST = 300
 """Splits by margins above a box that is not split again."""
 
 ENOUGH = 1e-10
@@ -127,6 +128,8 @@ class SoftmaxCover(Cover):
         while len(open_):
             theta, constant = majorant(box, self.aim.label, at)
             own = self._line(box.cell, theta, constant)
+            if not np.isfinite(constant):
+                raise SolverError("proof: a margin of a cell is too large for its exponential")
             head = {"theta": [float(v) for v in theta], "const": constant}
             done = self._enough(self.shells.bounds(own, open_), open_)
             if done.any():
@@ -260,7 +263,9 @@ class SoftmaxCover(Cover):
             end = at
             program = self._with(rows, self._rows(wide))
             line = self._margin(box.cell, j)
-            found = program.solve(-side * line.gradient, point, Penalty(0.0))
+            found = None
+            with suppress(SolverError):  # no end in that direction: this half is not empty
+                found = program.solve(-side * line.gradient, point, Penalty(0.0))
             if isinstance(found, Solution):
                 least = side * float(line.gradient @ found.point + line.constant)
                 room = MOVED * max(1.0, abs(least), abs(at))
