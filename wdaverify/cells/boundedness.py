@@ -32,6 +32,8 @@ def bounded_cells(network: ReLUNetwork, frame: Frame, patterns: Bools, cuts: Boo
     exact = ExactCells(network, frame)
     if is_bounded(frame.matrix):
         return np.ones(len(patterns), dtype=bool)
+    if network.neurons == 0:
+        return np.zeros(len(patterns), dtype=bool)
     none = np.zeros(network.neurons, dtype=bool)
     width = network.widths[0] if network.widths else 0
     first = np.array([exact.row(k, none)[0] for k in range(width)], dtype=object)

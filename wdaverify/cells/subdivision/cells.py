@@ -23,6 +23,9 @@ __all__ = ["blocks_of"]
 SIZE = 4096
 """Cells in a block."""
 
+FAR = 1e4
+"""Points this many times farther from the origin than a point of the support are far away."""
+
 _Small = npt.NDArray[Any]
 """Integers of any size."""
 
@@ -117,6 +120,7 @@ class _Assembly:
         ends = np.bitwise_or.reduceat(on >= v.walls, starts)
         if ends.any():
             self._draw_near(patterns, interiors, some, starts)
+            self._come_home(patterns, cuts, interiors)
         self._certify(patterns, cuts, interiors)
         return Block(patterns, cuts, interiors, ~ends)
 
@@ -143,6 +147,15 @@ class _Assembly:
         right, inside = v.values.proved(moved.T, patterns)
         good = (right | v.roles.zero).all(axis=1) & inside & np.isfinite(size)
         interiors[good] = moved[good]
+
+    def _come_home(self, patterns: Bools, cuts: Bools, interiors: Floats) -> None:
+        """Look for nearer points in cells whose vertices are all far away."""
+        start = self.exact.frame.interior.astype(np.float64)
+        far = np.abs(interiors).max(axis=1) > FAR * (1.0 + np.abs(start).max())
+        for k in np.flatnonzero(far).tolist():
+            point = self.exact.cells.interior(np.flatnonzero(cuts[k]).tolist(), patterns[k])
+            if point is not None and np.abs(point).max() < np.abs(interiors[k]).max():
+                interiors[k] = point
 
     def _centres(self, vertex: Integers, slot: _Small, sides: _Small) -> Floats:
         """Return the mean of the lowest vertex and its neighbours in each facet."""
