@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wdaverify import Box, Polytope, Problem, ReLUNetwork, TransportCost, enumerate_cells, solve
@@ -52,6 +52,7 @@ def on_a_grid(problem, radius):
 
 
 @settings(max_examples=12, deadline=None)
+@example(seed=0, loss="margin", norm="l1", space="box", shares=[0.0, 0.0, 1e-6])
 @given(
     seed=st.integers(0, 10_000),
     loss=st.sampled_from(["margin", "hinge"]),

@@ -19,11 +19,18 @@ STEPS = 6
 """Frank–Wolfe steps."""
 
 
-def first_points(problem: Problem, label: int, samples: Integers) -> tuple[Floats, Integers]:
-    """Return points of some samples under a label, and whose they are: ``(M, n)`` and ``(M,)``."""
+def first_points(
+    problem: Problem, label: int, samples: Integers, radius: float | None = None
+) -> tuple[Floats, Integers]:
+    """Return points of some samples under a label, and whose they are: ``(M, n)`` and ``(M,)``.
+
+    With a radius they are looked for within that distance, else within a ladder of distances.
+    """
     lower, upper = bounding_box(problem.support)
-    owners = np.repeat(samples, len(LADDER))
-    reach = np.tile(np.array(LADDER) * _size(problem, lower, upper), len(samples))
+    size = _size(problem, lower, upper)
+    lengths = np.array(LADDER) * size if radius is None else np.array([radius])
+    owners = np.repeat(samples, len(lengths))
+    reach = np.tile(lengths, len(samples))
     origins = problem.points[owners]
     points = origins
     for step in range(STEPS):

@@ -134,6 +134,8 @@ class Pricing:
         for asked, found in zip(questions, answers, strict=True):
             upper[asked.samples] = found.bounds
             self._offer_within(found.points, asked.samples, radius)
+            near, owners = first_points(self.problem, asked.label, asked.samples, radius)
+            self._offer_within(near, owners, radius)
         return upper, reached
 
     def add_lipschitz_line(self, multiplier: float) -> None:
