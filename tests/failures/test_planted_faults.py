@@ -11,7 +11,7 @@ from reference.question import Question
 from wdaverify import Box, Problem, ReLUNetwork, Sandwich, TransportCost, enumerate_cells
 from wdaverify.bounds.certificate import certificates
 from wdaverify.cells.complex import CellComplex
-from wdaverify.errors import SandwichViolation
+from wdaverify.errors import SandwichViolation, SolverError
 from wdaverify.exact.cuts import Cut
 from wdaverify.exact.engine import Choice
 from wdaverify.exact.penalty import Penalty
@@ -62,8 +62,16 @@ def lost_one_by_one(problem):
     """The true value, and the value without each of the cells."""
     cells = enumerate_cells(problem.network, problem.support)
     truth = ExactSolver(problem, cells).solve(RADIUS)
-    losses = [ExactSolver(problem, without(cells, k)).solve(RADIUS) for k in range(len(cells))]
-    return truth, losses
+    return truth, [solved_without(problem, cells, k) for k in range(len(cells))]
+
+
+def solved_without(problem, cells, k):
+    """The value without a cell; ``None`` where the engine's own points show that it is wrong."""
+    try:
+        return ExactSolver(problem, without(cells, k)).solve(RADIUS)
+    except SolverError as error:
+        assert "was found as an upper bound" in str(error)
+        return None
 
 
 # --- a lost cell ---------------------------------------------------------------------------------
@@ -78,7 +86,8 @@ def test_a_lost_cell_lowers_the_value_below_the_oracle(loss, order):
         truth, losses = lost_one_by_one(problem)
         low, high = oracle(problem)
         assert low - TOLERANCE <= truth.lower <= truth.upper + 1e-9 <= high + TOLERANCE + 1e-9
-        for value in losses:
+        noticed += losses.count(None)
+        for value in filter(None, losses):
             assert value.lower <= high + TOLERANCE  # a lost cell never invents anything
             noticed += value.upper < low - 1e-4
     assert noticed > 0
@@ -93,7 +102,8 @@ def test_a_lost_cell_lets_an_attack_exceed_the_upper_value(order):
         truth, losses = lost_one_by_one(problem)
         attack = truth.worst_case.risk(problem)
         bounds_of(problem, truth, attack=attack).check()
-        for value in losses:
+        violations += losses.count(None)
+        for value in filter(None, losses):
             if value.upper < attack - 1e-6:
                 with pytest.raises(SandwichViolation, match="attack"):
                     bounds_of(problem, value, attack=attack).check()

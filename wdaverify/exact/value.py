@@ -239,7 +239,8 @@ class ExactSolver:
         if not lower - upper <= ORDER * scale(lower, upper):
             raise SolverError(
                 f"radius {radius:g}: a distribution has the expected loss {lower:g}, and {upper:g} "
-                f"was found as an upper bound; numbers of the network are beyond float64's range"
+                f"was found as an upper bound: a cell was lost, or numbers of the network are "
+                f"beyond float64's range"
             )
         budget = self.problem.cost.budget(radius)
         slope = self._multiplier(budget)
