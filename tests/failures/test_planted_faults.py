@@ -70,7 +70,8 @@ def solved_without(problem, cells, k):
     try:
         return ExactSolver(problem, without(cells, k)).solve(RADIUS)
     except SolverError as error:
-        assert "was found as an upper bound" in str(error)
+        if "was found as an upper bound" not in str(error):
+            raise
         return None
 
 
