@@ -12,7 +12,20 @@ from wdaverify.search.nodes import Nodes
 from wdaverify.search.program import Node, NodeProgram
 from wdaverify.search.scaling import Scaled
 
-__all__ = ["NodeSolver"]
+__all__ = ["NodeSolver", "node_at"]
+
+
+def node_at(nodes: Nodes, row: int, goal: Goal) -> Node:
+    """Return the node of a row, with the radii of its ring as the goal has them."""
+    owner, ring = int(nodes.owner[row]), int(nodes.ring[row])
+    return Node(
+        owner,
+        int(nodes.piece[row]),
+        float(goal.rings.inner[owner, ring]),
+        float(goal.rings.outer[owner, ring]),
+        nodes.lower[row],
+        nodes.upper[row],
+    )
 
 
 class NodeSolver:
@@ -45,15 +58,7 @@ class NodeSolver:
         """Solve the relaxation of a node: a point, a score; return multipliers to be tried."""
         nodes = self.nodes
         self.work.programs += 1
-        owner, ring = int(nodes.owner[row]), int(nodes.ring[row])
-        node = Node(
-            owner,
-            int(nodes.piece[row]),
-            float(goal.rings.inner[owner, ring]),
-            float(goal.rings.outer[owner, ring]),
-            nodes.lower[row],
-            nodes.upper[row],
-        )
+        node = node_at(nodes, row, goal)
         if self.program.curved and self._finish(row, node, goal):
             return []
         found = goal.relax(self.program, node)

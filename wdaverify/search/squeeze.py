@@ -17,8 +17,9 @@ from wdaverify.arrays import Integers
 from wdaverify.search.goal import Goal, Work
 from wdaverify.search.lagrangian import dual_bound
 from wdaverify.search.nodes import Nodes
-from wdaverify.search.program import Extreme, Node, NodeProgram
+from wdaverify.search.program import Extreme, NodeProgram
 from wdaverify.search.scaling import Scaled
+from wdaverify.search.single import node_at
 
 __all__ = ["Squeezer"]
 
@@ -32,26 +33,13 @@ class Squeezer:
     def __init__(self, scaled: Scaled, nodes: Nodes, program: NodeProgram, work: Work) -> None:
         self.scaled, self.nodes, self.program, self.work = scaled, nodes, program, work
 
-    def squeeze(self, row: int, goal: Goal) -> bool:
-        """Narrow the intervals of the neurons with the largest scores; say whether any is left."""
-        nodes = self.nodes
+    def squeeze(self, row: int, goal: Goal) -> None:
+        """Narrow the intervals of the neurons with the largest scores."""
         neurons = self._exploited(row)
-        if len(neurons) == 0:
-            return False
-        owner, ring = int(nodes.owner[row]), int(nodes.ring[row])
-        node = Node(
-            owner,
-            int(nodes.piece[row]),
-            float(goal.rings.inner[owner, ring]),
-            float(goal.rings.outer[owner, ring]),
-            nodes.lower[row],
-            nodes.upper[row],
-        )
-        found = self.program.extremes(node, neurons)
+        found = self.program.extremes(node_at(self.nodes, row, goal), neurons)
         self.work.programs += 2 * len(neurons)
         if found:
             self._narrow(row, found, goal)
-        return True
 
     def _exploited(self, row: int) -> Integers:
         """Return the undecided neurons of the largest scores."""
