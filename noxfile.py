@@ -42,7 +42,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def nightly(session: nox.Session) -> None:
     """Run every test, also those that take minutes."""
-    install(session, "test", "problems")
+    install(session, "test", "problems", "browser")
     session.run("pytest", "-n", "2", *session.posargs, env=QUIET)
 
 
