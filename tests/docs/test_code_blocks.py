@@ -42,7 +42,10 @@ def test_examples_of_a_page_run(page, monkeypatch, capsys):
             name = f"{page.name}, block {number}"
             run(doctest.DocTestParser().get_doctest(block, names, name, str(page), 0), names)
         else:
+            names |= {name: None for name in names if name.startswith("test_")}
             exec(compile(block, str(page), "exec"), names)
+            for test in [v for name, v in names.items() if name.startswith("test_") and v]:
+                test()
     capsys.readouterr()
 
 
