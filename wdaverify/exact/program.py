@@ -224,14 +224,15 @@ class PieceProgram:
             length = min(length, reach) if length else reach
         units = _Units(power_of_two(length), power_of_two(slope))
         length, slope = units
-        question = Question(
-            gradient[self._free] / slope,
-            room / length,
-            below / length,
-            above / length,
-            _price(penalty, units),
-            reach / length,
-        )
+        with np.errstate(over="ignore"):  # a bound that is far beyond all others is none
+            question = Question(
+                gradient[self._free] / slope,
+                room / length,
+                below / length,
+                above / length,
+                _price(penalty, units),
+                reach / length,
+            )
         return question, units
 
     def _rational(self, question: Question, asked: _Asked, length: float) -> Question:
