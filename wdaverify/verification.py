@@ -6,7 +6,7 @@ between them. A violation means that one of the three is wrong, and is raised, n
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
@@ -24,6 +24,7 @@ from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, ORDER, scale
+from wdaverify.units import Units
 
 __all__ = ["Progress", "Row", "Sandwich", "sandwich"]
 
@@ -65,6 +66,13 @@ class Row:
     def gap(self) -> float:
         """``upper − lower``, 0 where both are infinite."""
         return 0.0 if self.upper == self.lower else self.upper - self.lower
+
+    def restored(self, units: Units) -> "Row":
+        """Return the row with its worst case in input units."""
+        if self.exact is None:
+            return self
+        worst = units.restored(self.exact.worst_case)
+        return replace(self, exact=replace(self.exact, worst_case=worst))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,6 +189,16 @@ def sandwich(  # noqa: PLR0913
     UnsupportedError
         The exact engine does not cover the question.
     """
+    units = Units.of(problem)
+    if units.scales is not None:
+        units.refuse("cells", cells)
+        scaled = sandwich(
+            units.problem, radii, engine=engine, workers=workers, tolerance=tolerance, seed=seed,
+            device=device, limits=limits, progress=progress,
+        )  # fmt: skip
+        return replace(
+            scaled, problem=problem, rows=tuple(row.restored(units) for row in scaled.rows)
+        )
     choice = choose_engine(problem, engine, cells)
     radii = [check_radius(radius) for radius in radii]
     stages = _Stages(limits or Limits(), progress or (lambda _, __: None))

@@ -1,31 +1,48 @@
 """Certificate methods by name: what each proves, where it holds, and how it is made.
 
-A method that proves nothing about a question says why. To add one, give it a class with
-``problem``, ``method`` and ``bound(radius)``, and an entry in :data:`METHODS`.
+A method that proves nothing about a question says why. To add one from outside, see
+:func:`wdaverify.extending.register_certificate`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
 
 from wdaverify.bounds.asymptotic import slope_refuses
 from wdaverify.bounds.body import body_of, free_network
-from wdaverify.bounds.cell_constants import cell_constants, margin_constants
+from wdaverify.bounds.cell_constants import cell_constants, margin_constants, steepest_piece
 from wdaverify.bounds.constants import Constants
 from wdaverify.bounds.duality import StrongDuality, duality_refuses, smoothness
 from wdaverify.bounds.estimates import estimate_refuses
 from wdaverify.bounds.gradient_search import searched_constants
-from wdaverify.bounds.lipschitz import NO_CONSTANT, Certificate, layer_product
+from wdaverify.bounds.lipschitz import (
+    NO_CONSTANT,
+    Certificate,
+    layer_product,
+    piece_constants,
+)
 from wdaverify.bounds.lipsdp import lipsdp, lipsdp_refuses
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import UnsupportedError
 from wdaverify.limits import Limits
 from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
+from wdaverify.pieces import piece_network
 from wdaverify.problem import Problem
+from wdaverify.registry import Registry
 
-__all__ = ["METHODS", "OTHERS", "Ceiling", "Certified", "Means", "Method", "Statement"]
+__all__ = [
+    "METHODS",
+    "OTHERS",
+    "Ceiling",
+    "Certified",
+    "Means",
+    "Method",
+    "Statement",
+    "own_pieces",
+]
 
 NODES: Final = 20_000
 """Partial patterns that a search for constants may look at."""
@@ -137,7 +154,14 @@ def _no_ratio(problem: Problem) -> str | None:
     return NO_CONSTANT if isinstance(problem.loss, DLR) else None
 
 
+def own_pieces(problem: Problem) -> bool:
+    """Whether the loss is a maximum of affine functions of its own, not one of the margin's."""
+    return problem.loss.piecewise_affine and not problem.loss.of_margin
+
+
 def _margin_refuses(problem: Problem) -> str | None:
+    if own_pieces(problem):
+        return f"knows the pieces of the margin only, not those of {problem.loss.name}"
     if isinstance(problem.loss, CrossEntropy):
         return (
             "counts the top wrong class only, but the gradient of cross-entropy mixes all classes "
@@ -149,6 +173,8 @@ def _margin_refuses(problem: Problem) -> str | None:
 def _lipsdp_refuses(problem: Problem) -> str | None:
     if problem.cost.norm.name != "l2":
         return f"bounds the Euclidean constant only (norm l2), found {problem.cost.norm.name}"
+    if own_pieces(problem):
+        return f"knows the pieces of the margin only, not those of {problem.loss.name}"
     return _no_ratio(problem) or lipsdp_refuses(free_network(problem.network, problem.support)[0])
 
 
@@ -162,6 +188,9 @@ def _ceiling_refuses(problem: Problem) -> str | None:
 
 
 def _cell(problem: Problem, means: Means) -> Certified:
+    if own_pieces(problem):
+        constants = piece_constants(problem, partial(_steepest_piece, problem, means))
+        return Certificate(problem, "cell-lipschitz", constants)
     if means.cells is not None:
         found = cell_constants(means.cells, problem.cost.norm)
     else:
@@ -188,7 +217,31 @@ def _searched(problem: Problem, means: Means, *, margin: bool) -> Constants:
     )
 
 
+def _steepest_piece(problem: Problem, means: Means, label: int) -> float:
+    """Bound the dual norm of every gradient of the loss with a label."""
+    norm = problem.cost.norm
+    if means.cells is not None:
+        return steepest_piece(means.cells, norm, problem.loss, label)
+    network = piece_network(problem.network, problem.loss, label)
+    found = searched_constants(
+        body_of(network, problem.support, norm),
+        margin=False,
+        points=problem.points[problem.active],
+        labels=(0,),
+        nodes=means.nodes,
+        limits=means.limits,
+    )
+    return float(found.upper[0].max())
+
+
 def _layers(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
+    if own_pieces(problem):
+        loss, norm = problem.loss, problem.cost.norm
+        found = piece_constants(
+            problem,
+            lambda label: layer_product(piece_network(problem.network, loss, label), norm)[0],
+        )
+        return Certificate(problem, "layer-product", found)
     constants = layer_product(problem.network, problem.cost.norm)
     return Certificate(problem, "layer-product", constants)
 
@@ -204,6 +257,8 @@ def _duality(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
 
 
 def _growth_refuses(problem: Problem) -> str | None:
+    if own_pieces(problem):
+        return f"knows losses of margins only, not the pieces of {problem.loss.name}"
     if isinstance(problem.loss, DLR) and not isinstance(problem.loss, TruncatedDLR):
         classes = problem.network.classes
         return None if classes == 3 else f"nothing bounds dlr with {classes} classes near a tie"
@@ -225,7 +280,7 @@ _ENTRIES = (
     Method(
         "cell-lipschitz",
         f"{_LIPSCHITZ}; the constant is the largest dual norm of a gradient on any cell",
-        f"{_ANY}; margin, hinge, cross-entropy, zero-one",
+        f"{_ANY}; margin, hinge, cross-entropy, zero-one, registered losses",
         _no_ratio,
         _cell,
         searches=True,
@@ -241,7 +296,7 @@ _ENTRIES = (
     Method(
         "layer-product",
         f"{_LIPSCHITZ}; the constant is the product of the layers' operator norms, without cells",
-        f"{_ANY}; margin, hinge, cross-entropy, zero-one",
+        f"{_ANY}; margin, hinge, cross-entropy, zero-one, registered losses",
         _no_ratio,
         _layers,
     ),
@@ -266,7 +321,7 @@ _ENTRIES = (
         "growth",
         "value ≤ merge of envelopes above the loss around each sample, from bound propagation on a "
         "ladder of balls and a tail beyond them; needs no cells",
-        f"{_ANY}; every loss, dlr with 3 classes only",
+        f"{_ANY}; every loss of margins, dlr with 3 classes only",
         _growth_refuses,
         _growth,
         standard=False,
@@ -279,7 +334,9 @@ _ENTRIES = (
         lambda problem, means: Ceiling(problem),  # noqa: ARG005
     ),
 )
-METHODS: Final[dict[str, Method]] = {method.name: method for method in _ENTRIES}
+METHODS: Final[Registry[Method]] = Registry(
+    "method", ((method.name, method) for method in _ENTRIES)
+)
 """Upper bounds."""
 
 OTHERS: Final[dict[str, Statement]] = {

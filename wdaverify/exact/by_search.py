@@ -13,7 +13,7 @@ from wdaverify.exact.fallback import interval_ceiling
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
-from wdaverify.loss import Hinge, Margin, ZeroOne
+from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
 from wdaverify.search.distances import LabelDistances
 from wdaverify.search.suprema import LabelSearch
@@ -60,7 +60,7 @@ class SearchOracle(BoundedOracle):
     @staticmethod
     def refuses(problem: Problem) -> str | None:
         """Return what keeps this engine from a question, ``None`` if nothing does."""
-        if not isinstance(problem.loss, Margin | Hinge | ZeroOne):
+        if not (problem.loss.piecewise_affine or isinstance(problem.loss, ZeroOne)):
             return f"the loss {problem.loss.name}"
         if not isinstance(problem.support, Box):
             return "a polytope as support"

@@ -1,6 +1,7 @@
 """One call for one value: choose the engine, enumerate if need be, solve."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, ProblemError
@@ -12,6 +13,7 @@ from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT
+from wdaverify.units import Units
 
 __all__ = ["check_radius", "solve", "solver_for"]
 
@@ -65,8 +67,10 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     (1.5, 1.5, 'exact')
     """
     check_radius(radius)
+    units = Units.of(problem)
+    units.refuse("cells", cells)
     solver = solver_for(
-        problem,
+        units.problem,
         engine,
         cells=cells,
         workers=workers,
@@ -74,7 +78,8 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
         limits=limits,
         progress=progress,
     )
-    return solver.solve(radius)
+    value = solver.solve(radius)
+    return replace(value, worst_case=units.restored(value.worst_case))
 
 
 def solver_for(  # noqa: PLR0913
