@@ -10,11 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from wdaverify.arrays import floats
 from wdaverify.errors import ProblemError
-from wdaverify.loss import LOSSES, Loss
+from wdaverify.loss import LOSSES, MaxAffineLoss
 from wdaverify.norms import NORMS, ScaledNorm
 from wdaverify.problem import Problem
 
@@ -32,7 +29,7 @@ __all__ = [
     "register_norm",
 ]
 
-L = TypeVar("L", bound=Loss | type[Loss])
+L = TypeVar("L", bound=MaxAffineLoss | type[MaxAffineLoss])
 F = TypeVar("F", bound=Callable[..., Any])
 Bound = Callable[[float], float]
 """An upper bound on the worst-case value at a radius."""
@@ -50,45 +47,20 @@ def register_loss(loss: L) -> L:
     Raises
     ------
     ProblemError
-        The name is taken, pieces are missing or have another shape, or its ``evaluate`` is not
-        their maximum.
+        The name is taken, or the pieces for the least number of classes are not what they should
+        be; see :meth:`~wdaverify.loss.MaxAffineLoss.check`.
     """
+    made: object = loss
     if isinstance(loss, type):
         try:
-            made: object = loss()
+            made = loss()
         except TypeError as error:
             raise ProblemError(f"loss {loss.__name__}: cannot be made: {error}") from None
-    else:
-        made = loss
-    if not isinstance(made, Loss):
+    if not isinstance(made, MaxAffineLoss):
         raise ProblemError(f"loss: expected a MaxAffineLoss, found {made!r}")
-    if not made.piecewise_affine:
-        raise ProblemError(f"loss {type(made).__name__}: expected a MaxAffineLoss")
-    name = getattr(made, "name", None)
-    for classes in (made.classes, made.classes + 1):
-        _check_pieces(made, str(name), classes)
-    LOSSES.register(name, made)
+    made.check(made.classes)
+    LOSSES.register(made.name, made)
     return loss
-
-
-def _check_pieces(loss: Loss, name: str, classes: int) -> None:
-    logits = np.random.default_rng(0).standard_normal((8, classes))
-    for label in range(classes):
-        try:
-            C, c = loss.pieces(classes, label)
-        except (TypeError, ValueError, IndexError) as error:
-            raise ProblemError(
-                f"loss {name}: pieces({classes}, {label}) fails: {error}; expected C and c"
-            ) from None
-        C, c = floats(C, f"loss {name}: C", ndim=2), floats(c, f"loss {name}: c", ndim=1)
-        if C.shape != (len(c), classes) or len(c) == 0:
-            raise ProblemError(
-                f"loss {name}: pieces({classes}, {label}) have shapes {C.shape} and {c.shape}, "
-                f"expected (pieces, {classes}) and (pieces,)"
-            )
-        values = loss.evaluate(logits, np.full(len(logits), label))
-        if not np.allclose(values, (logits @ C.T + c).max(axis=1), rtol=1e-12, atol=1e-12):
-            raise ProblemError(f"loss {name}: evaluate is not the maximum of the pieces")
 
 
 def register_norm(norm: ScaledNorm) -> ScaledNorm:
@@ -153,7 +125,8 @@ def register_certificate(
     """
 
     def decorate(make: F) -> F:
-        from wdaverify.bounds.registry import METHODS, OTHERS, Means, Method  # noqa: PLC0415
+        from wdaverify.bounds.registry import METHODS, OTHERS  # noqa: PLC0415
+        from wdaverify.bounds.statements import Means, Method  # noqa: PLC0415
 
         _check_signature("certificate", name, make, ("problem",))
         if name in OTHERS:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final, SupportsIndex, final
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
-from wdaverify.errors import UnsupportedError
+from wdaverify.arrays import Floats, Integers, floats
+from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.network import AffineMap
 from wdaverify.registry import Registry, is_extension
 
@@ -63,6 +63,20 @@ class Loss(ABC):
             f"functions; expected margin, hinge or another that is"
         )
 
+    def check(self, classes: int) -> None:
+        """Complain about a loss that makes no sense for a number of classes.
+
+        Raises
+        ------
+        ProblemError
+            Too few classes; for a :class:`MaxAffineLoss` also pieces of a wrong form.
+        """
+        if self.classes > classes:
+            raise ProblemError(
+                f"loss: {self.name} needs at least {self.classes} classes, the network has "
+                f"{classes}"
+            )
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:  # noqa: ANN401
         if is_extension(type(self).__module__):  # found by name where it is not importable yet
             return loss_named, (self.name,)
@@ -92,6 +106,36 @@ class MaxAffineLoss(Loss):
     @abstractmethod
     def pieces(self, classes: int, label: int) -> AffineMap:
         """Return ``C`` of shape ``(pieces, K)`` and ``c`` of shape ``(pieces,)`` of a label."""
+
+    def check(self, classes: int) -> None:
+        """Complain about pieces that fail, have another shape or are not the loss.
+
+        Raises
+        ------
+        ProblemError
+            Names the loss, the classes and the label.
+        """
+        super().check(classes)
+        logits = np.random.default_rng(0).standard_normal((4, classes))
+        for label in range(classes):
+            where = f"loss {self.name}: pieces({classes}, {label})"
+            C, c = self._shaped(where, classes, label)
+            values = self.evaluate(logits, np.full(len(logits), label))
+            if not np.allclose(values, (logits @ C.T + c).max(axis=1), rtol=1e-9, atol=1e-9):
+                raise ProblemError(f"{where}: evaluate is not the maximum of the pieces")
+
+    def _shaped(self, where: str, classes: int, label: int) -> tuple[Floats, Floats]:
+        try:
+            C, c = self.pieces(classes, label)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ProblemError(f"{where}: expected C and c, found {error!r}") from None
+        C, c = floats(C, f"{where}: C", ndim=2), floats(c, f"{where}: c", ndim=1)
+        if len(c) == 0 or C.shape != (len(c), classes):
+            raise ProblemError(
+                f"{where}: expected shapes (pieces, {classes}) and (pieces,), found {C.shape} and "
+                f"{c.shape}"
+            )
+        return C, c
 
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
         values = np.zeros(len(labels))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
 from wdaverify.bounds.certificate import certificates
-from wdaverify.bounds.registry import Certified
+from wdaverify.bounds.statements import Certified
 from wdaverify.bounds.tightness import Tightness, tightness
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
@@ -66,13 +66,6 @@ class Row:
     def gap(self) -> float:
         """``upper − lower``, 0 where both are infinite."""
         return 0.0 if self.upper == self.lower else self.upper - self.lower
-
-    def restored(self, units: Units) -> "Row":
-        """Return the row with its worst case in input units."""
-        if self.exact is None:
-            return self
-        worst = units.restored(self.exact.worst_case)
-        return replace(self, exact=replace(self.exact, worst_case=worst))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,9 +189,8 @@ def sandwich(  # noqa: PLR0913
             units.problem, radii, engine=engine, workers=workers, tolerance=tolerance, seed=seed,
             device=device, limits=limits, progress=progress,
         )  # fmt: skip
-        return replace(
-            scaled, problem=problem, rows=tuple(row.restored(units) for row in scaled.rows)
-        )
+        rows = (replace(r, exact=r.exact and r.exact.restored(units)) for r in scaled.rows)
+        return replace(scaled, problem=problem, rows=tuple(rows))
     choice = choose_engine(problem, engine, cells)
     radii = [check_radius(radius) for radius in radii]
     stages = _Stages(limits or Limits(), progress or (lambda _, __: None))

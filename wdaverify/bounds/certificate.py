@@ -10,7 +10,8 @@ from typing import Final
 
 from wdaverify.bounds.cell_constants import cell_lipschitz
 from wdaverify.bounds.lipschitz import Certificate
-from wdaverify.bounds.registry import METHODS, Certified, Means
+from wdaverify.bounds.registry import METHODS
+from wdaverify.bounds.statements import Certified, Means
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import UnsupportedError
 from wdaverify.limits import Limits

@@ -11,7 +11,6 @@ knows cells or solvers. Where labels move, all of them count, and the multiplier
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +20,13 @@ from wdaverify.bounds.constants import Constants
 from wdaverify.envelope import Envelope, majorant
 from wdaverify.errors import UnsupportedError
 from wdaverify.evaluation import certain_losses, margins_with_error
-from wdaverify.layers import composition_room, layer_product
+from wdaverify.layers import layer_product
 from wdaverify.loss import DLR, ZeroOne
 from wdaverify.merging import merge
 from wdaverify.problem import Problem
 from wdaverify.tolerances import ROUNDING
 
-__all__ = ["NO_CONSTANT", "Certificate", "layer_product", "lipschitz_bound", "piece_constants"]
+__all__ = ["NO_CONSTANT", "Certificate", "layer_product", "lipschitz_bound"]
 
 NO_CONSTANT = (
     "the ratio of DLR has no Lipschitz constant: near a tie of three logits it changes "
@@ -60,22 +59,6 @@ class Certificate:
     def bound(self, radius: float) -> float:
         """Upper bound on the worst-case value at a radius."""
         return lipschitz_bound(self.problem, self.constants, radius)
-
-
-def piece_constants(problem: Problem, steepest: Callable[[int], float]) -> Floats:
-    """Return a constant for each label of a loss with pieces of its own, rounded up, ``(K,)``.
-
-    Parameters
-    ----------
-    steepest
-        Bounds the dual norm of the gradients of all pieces of a label.
-    """
-    loss, network, norm = problem.loss, problem.network, problem.cost.norm
-    found = [
-        steepest(label) + composition_room(network, loss.pieces(network.classes, label), norm)
-        for label in range(network.classes)
-    ]
-    return np.array(found)
 
 
 def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float:

@@ -4,159 +4,34 @@ A method that proves nothing about a question says why. To add one from outside,
 :func:`wdaverify.extending.register_certificate`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from wdaverify.bounds.asymptotic import slope_refuses
 from wdaverify.bounds.body import body_of, free_network
-from wdaverify.bounds.cell_constants import cell_constants, margin_constants, steepest_piece
+from wdaverify.bounds.cell_constants import cell_constants, margin_constants
 from wdaverify.bounds.constants import Constants
 from wdaverify.bounds.duality import StrongDuality, duality_refuses, smoothness
 from wdaverify.bounds.estimates import estimate_refuses
 from wdaverify.bounds.gradient_search import searched_constants
-from wdaverify.bounds.lipschitz import (
-    NO_CONSTANT,
-    Certificate,
-    layer_product,
-    piece_constants,
-)
+from wdaverify.bounds.lipschitz import NO_CONSTANT, Certificate, layer_product
 from wdaverify.bounds.lipsdp import lipsdp, lipsdp_refuses
-from wdaverify.cells.complex import CellComplex
-from wdaverify.errors import UnsupportedError
-from wdaverify.limits import Limits
+from wdaverify.bounds.piece_constants import (
+    cell_piece_constants,
+    layer_piece_constants,
+    own_pieces,
+)
+from wdaverify.bounds.statements import Ceiling, Certified, Means, Method, Statement
 from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
-from wdaverify.pieces import piece_network
 from wdaverify.problem import Problem
 from wdaverify.registry import Registry
 
-__all__ = [
-    "METHODS",
-    "OTHERS",
-    "Ceiling",
-    "Certified",
-    "Means",
-    "Method",
-    "Statement",
-    "own_pieces",
-]
-
-NODES: Final = 20_000
-"""Partial patterns that a search for constants may look at."""
-
-
-class Certified(Protocol):
-    """An upper bound on the worst-case value for every radius."""
-
-    @property
-    def problem(self) -> Problem:
-        """The question."""
-
-    @property
-    def method(self) -> str:
-        """Name in the registry."""
-
-    def bound(self, radius: float) -> float:
-        """Upper bound on the worst-case value at a radius."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Means:
-    """What a certificate may use.
-
-    Attributes
-    ----------
-    cells
-        Activation cells, where they are listed; else the constants are searched.
-    nodes
-        Partial patterns that one search may look at.
-    """
-
-    cells: CellComplex | None = None
-    limits: Limits = field(default_factory=Limits)
-    nodes: int = NODES
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a number proves.
-
-    Attributes
-    ----------
-    proves
-        The statement in a line.
-    covers
-        Orders, norms, supports and losses for which it holds.
-    refuses
-        Why it proves nothing about a question, ``None`` if it does.
-    """
-
-    name: str
-    proves: str
-    covers: str
-    refuses: Callable[[Problem], str | None]
-
-    def sentence(self, problem: Problem) -> str:
-        """Return what is proved, where, and the question it is asked about."""
-        return (
-            f"{self.proves}; holds for {self.covers}; here {problem.cost.describe()}, "
-            f"{problem.support.describe()}, {problem.loss.name}"
-        )
-
-    def check(self, problem: Problem) -> None:
-        """Refuse a question about which nothing is proved.
-
-        Raises
-        ------
-        UnsupportedError
-            With the reason.
-        """
-        reason = self.refuses(problem)
-        if reason is not None:
-            raise UnsupportedError(f"{self.name}: {reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class Method(Statement):
-    """A way to an upper bound.
-
-    Attributes
-    ----------
-    make
-        Make the certificate of a question that is not refused.
-    searches
-        Whether it searches partial patterns where no cells are listed.
-    standard
-        Whether a sandwich uses it unasked.
-    """
-
-    make: Callable[[Problem, Means], Certified]
-    searches: bool = False
-    standard: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ceiling:
-    """The largest value that the loss can take at all."""
-
-    problem: Problem
-    method: str = "ceiling"
-
-    def bound(self, radius: float) -> float:  # noqa: ARG002  (the same for every radius)
-        """Return 1."""
-        return 1.0
+__all__ = ["METHODS", "OTHERS"]
 
 
 def _no_ratio(problem: Problem) -> str | None:
     return NO_CONSTANT if isinstance(problem.loss, DLR) else None
-
-
-def own_pieces(problem: Problem) -> bool:
-    """Whether the loss is a maximum of affine functions of its own, not one of the margin's."""
-    return problem.loss.piecewise_affine and not problem.loss.of_margin
 
 
 def _margin_refuses(problem: Problem) -> str | None:
@@ -189,7 +64,7 @@ def _ceiling_refuses(problem: Problem) -> str | None:
 
 def _cell(problem: Problem, means: Means) -> Certified:
     if own_pieces(problem):
-        constants = piece_constants(problem, partial(_steepest_piece, problem, means))
+        constants = cell_piece_constants(problem, means)
         return Certificate(problem, "cell-lipschitz", constants)
     if means.cells is not None:
         found = cell_constants(means.cells, problem.cost.norm)
@@ -217,31 +92,9 @@ def _searched(problem: Problem, means: Means, *, margin: bool) -> Constants:
     )
 
 
-def _steepest_piece(problem: Problem, means: Means, label: int) -> float:
-    """Bound the dual norm of every gradient of the loss with a label."""
-    norm = problem.cost.norm
-    if means.cells is not None:
-        return steepest_piece(means.cells, norm, problem.loss, label)
-    network = piece_network(problem.network, problem.loss, label)
-    found = searched_constants(
-        body_of(network, problem.support, norm),
-        margin=False,
-        points=problem.points[problem.active],
-        labels=(0,),
-        nodes=means.nodes,
-        limits=means.limits,
-    )
-    return float(found.upper[0].max())
-
-
 def _layers(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
     if own_pieces(problem):
-        loss, norm = problem.loss, problem.cost.norm
-        found = piece_constants(
-            problem,
-            lambda label: layer_product(piece_network(problem.network, loss, label), norm)[0],
-        )
-        return Certificate(problem, "layer-product", found)
+        return Certificate(problem, "layer-product", layer_piece_constants(problem))
     constants = layer_product(problem.network, problem.cost.norm)
     return Certificate(problem, "layer-product", constants)
 

@@ -15,7 +15,9 @@ from wdaverify.bounds.constants import Constants
 from wdaverify.bounds.estimates import first_order_estimate
 from wdaverify.bounds.gradient_search import searched_constants
 from wdaverify.bounds.lipschitz import Certificate
-from wdaverify.bounds.registry import METHODS, OTHERS, Certified, Means, own_pieces
+from wdaverify.bounds.piece_constants import own_pieces
+from wdaverify.bounds.registry import METHODS, OTHERS
+from wdaverify.bounds.statements import Certified, Means
 from wdaverify.bounds.tightness import Tightness, tightness
 from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.cli import options

@@ -62,6 +62,9 @@ class SearchOracle(BoundedOracle):
         """Return what keeps this engine from a question, ``None`` if nothing does."""
         if not (problem.loss.piecewise_affine or isinstance(problem.loss, ZeroOne)):
             return f"the loss {problem.loss.name}"
+        flat = _constant_labels(problem)
+        if flat:
+            return f"the loss {problem.loss.name}, which is constant with label {flat[0]}"
         if not isinstance(problem.support, Box):
             return "a polytope as support"
         if not np.isfinite(np.concatenate(problem.support.bounds)).all():
@@ -172,3 +175,11 @@ class SearchOracle(BoundedOracle):
             search.attack(np.arange(len(members)), LADDER * search.diameter)
             self._searches[label, number] = search
         return self._searches[label, number], np.searchsorted(members, asked.samples)
+
+
+def _constant_labels(problem: Problem) -> list[int]:
+    """Return the labels with which the loss has no slope at all: nothing to search."""
+    loss, classes = problem.loss, problem.network.classes
+    if loss.of_margin or not loss.piecewise_affine:
+        return []
+    return [y for y in problem.possible_labels if not loss.pieces(classes, y).matrix.any()]

@@ -1,7 +1,6 @@
 """One call for one value: choose the engine, enumerate if need be, solve."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, ProblemError
@@ -78,8 +77,7 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
         limits=limits,
         progress=progress,
     )
-    value = solver.solve(radius)
-    return replace(value, worst_case=units.restored(value.worst_case))
+    return solver.solve(radius).restored(units)
 
 
 def solver_for(  # noqa: PLR0913
