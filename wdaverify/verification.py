@@ -189,8 +189,8 @@ def sandwich(  # noqa: PLR0913
             units.problem, radii, engine=engine, workers=workers, tolerance=tolerance, seed=seed,
             device=device, limits=limits, progress=progress,
         )  # fmt: skip
-        rows = (replace(r, exact=r.exact and r.exact.restored(units)) for r in scaled.rows)
-        return replace(scaled, problem=problem, rows=tuple(rows))
+        restored = (replace(r, exact=r.exact and r.exact.restored(units)) for r in scaled.rows)
+        return replace(scaled, problem=problem, rows=tuple(restored))
     choice = choose_engine(problem, engine, cells)
     radii = [check_radius(radius) for radius in radii]
     stages = _Stages(limits or Limits(), progress or (lambda _, __: None))
