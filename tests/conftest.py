@@ -1,6 +1,7 @@
 """What is registered in one test is unknown in the next."""
 
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -16,30 +17,16 @@ HOMES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _registries_are_restored():
-    before = set(sys.modules)
-    kept = {home: dict(_registered(home)) for home in HOMES if home in before}
+@pytest.fixture
+def registries():
+    """Registries as the package has them, before and after."""
+    tables = [getattr(import_module(home), name) for home, name in HOMES.items()]
+    before = [dict(table) for table in tables]
     yield
     for module in registry._modules:
         sys.modules.pop(module, None)
     registry._modules.clear()
     registry._loaded.clear()
-    for home in HOMES:
-        if home not in sys.modules:
-            continue
-        table = _registered(home)
-        if home in kept:
-            added = set(table) - set(kept[home])
-        else:  # imported by the test itself: what is not the package's own goes
-            added = {name for name, value in table.items() if not _own(value)}
-        for name in added:
+    for table, known in zip(tables, before, strict=True):
+        for name in set(table) - set(known):
             del table[name]
-
-
-def _registered(home: str) -> dict[str, object]:
-    return getattr(sys.modules[home], HOMES[home])
-
-
-def _own(value: object) -> bool:
-    return True

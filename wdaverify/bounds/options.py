@@ -88,7 +88,7 @@ class Method:
     rounds: int = 20
     propose: Propose | None = None
 
-    def at(self, kappas: tuple[float, ...]) -> "Method":
+    def at(self, kappas: tuple[float, ...], name: str) -> "Method":
         """Return the part of the recipe that searches within the distances of some ``κ``.
 
         Raises
@@ -98,7 +98,7 @@ class Method:
         """
         stages = tuple(stage for stage in self.stages if stage in BY_REACH)
         if not stages:
-            raise ProblemError("kappa: the method has none, it looks at any distance")
+            raise ProblemError(f"kappa: the method {name} has none, it looks at any distance")
         return Method(stages, kappas, rounds=0)
 
 
@@ -204,4 +204,4 @@ class AttackOptions:
     def recipe(self) -> Method:
         """The method, restricted to the ``κ`` that were asked for."""
         method = method_named(self.method)
-        return method if self.kappas is None else method.at(tuple(self.kappas))
+        return method if self.kappas is None else method.at(tuple(self.kappas), self.method)
