@@ -28,27 +28,41 @@ if TYPE_CHECKING:
     from wdaverify.exact.answer import ExactValue
     from wdaverify.exact.curve import ValueCurve, value_curve
     from wdaverify.exact.solve import solve
+    from wdaverify.extending import (
+        Layer,
+        register_attack,
+        register_certificate,
+        register_layer,
+        register_loss,
+        register_norm,
+    )
     from wdaverify.limits import Limits
-    from wdaverify.network import ReLUNetwork
+    from wdaverify.loss import MaxAffineLoss
+    from wdaverify.network import AffineMap, ReLUNetwork
+    from wdaverify.norms import ScaledNorm
     from wdaverify.polishing import polish
     from wdaverify.problem import Problem
     from wdaverify.proof.prove import Proof, prove
     from wdaverify.storage import load_network, load_problem, write_problem
     from wdaverify.support import Box, Polytope
+    from wdaverify.units import Units
     from wdaverify.verification import Sandwich, sandwich
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AffineMap": "network",
     "Box": "support",
     "Cell": "cells.complex",
     "CellComplex": "cells.complex",
     "Distribution": "distribution",
     "EnumerationError": "errors",
     "ExactValue": "exact.answer",
+    "Layer": "extending",
     "LimitReached": "errors",
     "Limits": "limits",
     "LowerBound": "bounds.attack",
+    "MaxAffineLoss": "loss",
     "Polytope": "support",
     "Problem": "problem",
     "ProblemError": "errors",
@@ -56,8 +70,10 @@ _HOME = {
     "ReLUNetwork": "network",
     "Sandwich": "verification",
     "SandwichViolation": "errors",
+    "ScaledNorm": "norms",
     "SolverError": "errors",
     "TransportCost": "cost",
+    "Units": "units",
     "UnsupportedError": "errors",
     "UpperBound": "bounds.certificate",
     "ValueCurve": "exact.curve",
@@ -69,6 +85,11 @@ _HOME = {
     "load_problem": "storage",
     "polish": "polishing",
     "prove": "proof.prove",
+    "register_attack": "extending",
+    "register_certificate": "extending",
+    "register_layer": "extending",
+    "register_loss": "extending",
+    "register_norm": "extending",
     "sandwich": "verification",
     "solve": "exact.solve",
     "value_curve": "exact.curve",
@@ -76,15 +97,18 @@ _HOME = {
 }
 
 __all__ = [
+    "AffineMap",
     "Box",
     "Cell",
     "CellComplex",
     "Distribution",
     "EnumerationError",
     "ExactValue",
+    "Layer",
     "LimitReached",
     "Limits",
     "LowerBound",
+    "MaxAffineLoss",
     "Polytope",
     "Problem",
     "ProblemError",
@@ -92,8 +116,10 @@ __all__ = [
     "ReLUNetwork",
     "Sandwich",
     "SandwichViolation",
+    "ScaledNorm",
     "SolverError",
     "TransportCost",
+    "Units",
     "UnsupportedError",
     "UpperBound",
     "ValueCurve",
@@ -106,6 +132,11 @@ __all__ = [
     "load_problem",
     "polish",
     "prove",
+    "register_attack",
+    "register_certificate",
+    "register_layer",
+    "register_loss",
+    "register_norm",
     "sandwich",
     "solve",
     "value_curve",

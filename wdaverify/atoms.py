@@ -17,6 +17,7 @@ from wdaverify.evaluation import certain_losses
 from wdaverify.merging import Allocation, Merge, Segments, merge_segments
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT
+from wdaverify.units import require_plain
 
 __all__ = ["Atoms"]
 
@@ -37,6 +38,7 @@ class Atoms:
     """
 
     def __init__(self, problem: Problem) -> None:
+        require_plain(problem, "atoms")
         self.problem = problem
         self.rays: dict[int, Ray] = {}
         self.points = problem.points[:0]

@@ -103,7 +103,8 @@ class TransportCost:
         """Return a short name such as ``W₁, ℓ∞``."""
         order = f"{self.order:g}" if self.finite else "∞"
         label = "" if self.label_cost is None else f", label cost {self.label_cost:g}"
-        return f"W{order.translate(_SUBSCRIPTS)}, {_SYMBOLS[self.norm.name]}{label}"
+        symbol = _SYMBOLS.get(self.norm.name, self.norm.name)
+        return f"W{order.translate(_SUBSCRIPTS)}, {symbol}{label}"
 
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")

@@ -3,11 +3,11 @@
 import numpy as np
 
 from wdaverify.arrays import Floats
-from wdaverify.network import ReLUNetwork
+from wdaverify.network import AffineMap, ReLUNetwork
 from wdaverify.norms import GroundNorm
 from wdaverify.tolerances import ROUNDING
 
-__all__ = ["layer_product"]
+__all__ = ["composition_room", "layer_product", "summands"]
 
 
 def layer_product(network: ReLUNetwork, norm: GroundNorm) -> Floats:
@@ -25,3 +25,21 @@ def layer_product(network: ReLUNetwork, norm: GroundNorm) -> Floats:
     # a singular value carries an error of a modest multiple of its matrix's size
     constants: Floats = np.array(heads) * product * (1.0 + 8 * steps * ROUNDING)
     return constants
+
+
+def summands(network: ReLUNetwork) -> Floats:
+    """Bound the entries of the Jacobian of the logits if nothing cancelled, ``(K, n)``."""
+    size = np.eye(network.features)
+    for W, s in zip(network.weights, (*network.slopes, np.ones(network.classes)), strict=True):
+        size = np.maximum(1.0, np.abs(s))[:, None] * (np.abs(W) @ size)
+    return size
+
+
+def composition_room(network: ReLUNetwork, outputs: AffineMap, norm: GroundNorm) -> float:
+    """Bound what rounding does to gradients where the last layer is multiplied by ``outputs``.
+
+    An entry of the product carries an error of at most ``(K + 2) u |C| |W|``.
+    """
+    size = np.abs(outputs.matrix) @ summands(network)
+    steps = 2 * (network.classes + 2 + sum(W.shape[1] + 3 for W in network.weights))
+    return float(steps * ROUNDING * norm.dual_length(size).max(initial=0.0))

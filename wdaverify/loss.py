@@ -5,13 +5,14 @@ an affine function of the input), which is all that the exact engine asks of the
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Final, final
+from typing import Any, ClassVar, Final, SupportsIndex, final
 
 import numpy as np
 
-from wdaverify.arrays import Floats, Integers
+from wdaverify.arrays import Floats, Integers, floats
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.network import AffineMap
+from wdaverify.registry import Registry, is_extension
 
 __all__ = [
     "DLR",
@@ -20,6 +21,7 @@ __all__ = [
     "Hinge",
     "Loss",
     "Margin",
+    "MaxAffineLoss",
     "TruncatedDLR",
     "ZeroOne",
     "loss_named",
@@ -33,7 +35,11 @@ class Loss(ABC):
     classes: ClassVar[int] = 2
     """Smallest number of classes for which the loss is defined."""
     lipschitz: ClassVar[bool] = True
-    """Whether the loss is Lipschitz, with the constant of the margin."""
+    """Whether the loss is Lipschitz: with the constant of the margin, or that of its pieces."""
+    piecewise_affine: ClassVar[bool] = False
+    """Whether the loss is the maximum of its :meth:`pieces`."""
+    of_margin: ClassVar[bool] = False
+    """Whether the loss rises with the margin, nowhere faster than it."""
 
     @abstractmethod
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:
@@ -54,17 +60,90 @@ class Loss(ABC):
         """
         raise UnsupportedError(
             f"loss {self.name!r} of label {label} ({classes} classes) is not a maximum of affine "
-            f"functions; expected margin or hinge"
+            f"functions; expected margin, hinge or another that is"
         )
+
+    def check(self, classes: int) -> None:
+        """Complain about a loss that makes no sense for a number of classes.
+
+        Raises
+        ------
+        ProblemError
+            Too few classes; for a :class:`MaxAffineLoss` also pieces of a wrong form.
+        """
+        if self.classes > classes:
+            raise ProblemError(
+                f"loss: {self.name} needs at least {self.classes} classes, the network has "
+                f"{classes}"
+            )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:  # noqa: ANN401
+        if is_extension(type(self).__module__):  # found by name where it is not importable yet
+            return loss_named, (self.name,)
+        return super().__reduce_ex__(protocol)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
+        return isinstance(other, Loss) and type(self) is type(other) and self.name == other.name
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+
+class MaxAffineLoss(Loss):
+    r"""The maximum of affine functions of the logits: to add one, define ``name`` and ``pieces``.
+
+    .. math:: \ell(z, y) = \max_p\; (C_y z + c_y)_p
+
+    Everything else follows from the pieces: evaluation, gradients, exact sub-problems, Lipschitz
+    constants.
+    """
+
+    piecewise_affine = True
+
+    @abstractmethod
+    def pieces(self, classes: int, label: int) -> AffineMap:
+        """Return ``C`` of shape ``(pieces, K)`` and ``c`` of shape ``(pieces,)`` of a label."""
+
+    def check(self, classes: int) -> None:
+        """Complain about pieces that fail, have another shape or are not the loss.
+
+        Raises
+        ------
+        ProblemError
+            Names the loss, the classes and the label.
+        """
+        super().check(classes)
+        logits = np.random.default_rng(0).standard_normal((4, classes))
+        for label in range(classes):
+            where = f"loss {self.name}: pieces({classes}, {label})"
+            C, c = self._shaped(where, classes, label)
+            values = self.evaluate(logits, np.full(len(logits), label))
+            if not np.allclose(values, (logits @ C.T + c).max(axis=1), rtol=1e-9, atol=1e-9):
+                raise ProblemError(f"{where}: evaluate is not the maximum of the pieces")
+
+    def _shaped(self, where: str, classes: int, label: int) -> tuple[Floats, Floats]:
+        try:
+            C, c = self.pieces(classes, label)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ProblemError(f"{where}: expected C and c, found {error!r}") from None
+        C, c = floats(C, f"{where}: C", ndim=2), floats(c, f"{where}: c", ndim=1)
+        if len(c) == 0 or C.shape != (len(c), classes):
+            raise ProblemError(
+                f"{where}: expected shapes (pieces, {classes}) and (pieces,), found {C.shape} and "
+                f"{c.shape}"
+            )
+        return C, c
+
+    def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
+        values = np.zeros(len(labels))
+        for label in np.unique(labels):
+            C, c = self.pieces(logits.shape[1], int(label))
+            rows = labels == label
+            values[rows] = (logits[rows] @ C.T + c).max(axis=1)
+        return values
 
 
 def margins(logits: Floats, labels: Integers) -> Floats:
@@ -81,6 +160,7 @@ class Margin(Loss):
     """``max_{j≠y} z_j − z_y``: positive where the network errs."""
 
     name = "margin"
+    piecewise_affine = of_margin = True
 
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
         return margins(logits, labels)
@@ -97,6 +177,7 @@ class Hinge(Loss):
     """``max(0, 1 + margin)``."""
 
     name = "hinge"
+    piecewise_affine = of_margin = True
 
     def evaluate(self, logits: Floats, labels: Integers) -> Floats:  # noqa: D102
         return np.maximum(0.0, 1.0 + margins(logits, labels))
@@ -162,10 +243,13 @@ class TruncatedDLR(DLR):
         return np.minimum(super().evaluate(logits, labels), 1.0)
 
 
-LOSSES: Final[dict[str, Loss]] = {
-    loss.name: loss
-    for loss in (Margin(), Hinge(), CrossEntropy(), DLR(), TruncatedDLR(), ZeroOne())
-}
+LOSSES: Final[Registry[Loss]] = Registry(
+    "loss",
+    (
+        (loss.name, loss)
+        for loss in (Margin(), Hinge(), CrossEntropy(), DLR(), TruncatedDLR(), ZeroOne())
+    ),
+)
 
 
 def loss_named(name: str) -> Loss:
@@ -176,6 +260,4 @@ def loss_named(name: str) -> Loss:
     ProblemError
         No such loss.
     """
-    if name not in LOSSES:
-        raise ProblemError(f"loss: expected one of {', '.join(LOSSES)}, found {name!r}")
-    return LOSSES[name]
+    return LOSSES.named(name)

@@ -9,11 +9,13 @@ from fractions import Fraction
 from typing import ClassVar, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
-from wdaverify.arrays import Floats
+from wdaverify.arrays import Floats, floats
 from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.registry import Registry
 
-__all__ = ["L1", "L2", "NORMS", "GroundNorm", "LInf", "norm_named"]
+__all__ = ["L1", "L2", "NORMS", "GroundNorm", "LInf", "ScaledNorm", "norm_named"]
 
 
 class GroundNorm(ABC):
@@ -136,17 +138,81 @@ class LInf(GroundNorm):
         return np.sign(vector)
 
 
-NORMS: Final[dict[str, GroundNorm]] = {norm.name: norm for norm in (L1(), L2(), LInf())}
+@final
+class ScaledNorm(GroundNorm):
+    r"""A plain norm of features in units of their own, :math:`\|(s_1x_1, \dots, s_nx_n)\|_r`.
+
+    Questions in it are answered in the scaled coordinates, where the norm is plain
+    (:mod:`wdaverify.units`).
+
+    Parameters
+    ----------
+    name
+        Its name, for registering it.
+    base
+        ``l1``, ``l2`` or ``linf``.
+    scales
+        One positive number for each feature: length per input unit.
+
+    Raises
+    ------
+    ProblemError
+        The base is not plain, or a scale is not positive and finite.
+    """
+
+    def __init__(self, name: str, base: str, scales: npt.ArrayLike) -> None:
+        plain = NORMS.named(base)
+        if isinstance(plain, ScaledNorm):
+            raise ProblemError(f"norm {name}: expected a plain base such as l1, found {base!r}")
+        found = floats(scales, f"norm {name}: scales", ndim=1)
+        if len(found) == 0 or not (found > 0).all():
+            raise ProblemError(
+                f"norm {name}: expected positive scales, one for each feature, found {scales!r}"
+            )
+        self.name, self.base, self.scales = name, plain, found  # type: ignore[misc]
+        self.polyhedral = plain.polyhedral  # type: ignore[misc]
+
+    def length(self, vectors: Floats) -> Floats:  # noqa: D102
+        return self.base.length(vectors * self.scales)
+
+    def dual_length(self, vectors: Floats) -> Floats:  # noqa: D102
+        return self.base.dual_length(vectors / self.scales)
+
+    def operator_norm(self, matrix: Floats) -> float:  # noqa: D102
+        return self.base.operator_norm(matrix * self.scales[:, None] / self.scales)
+
+    def exact_length(self, vector: Sequence[Fraction]) -> Fraction:  # noqa: D102
+        scales = [Fraction(s) for s in self.scales.tolist()]
+        return self.base.exact_length([s * v for s, v in zip(scales, vector, strict=True)])
+
+    def dual_direction(self, vector: Floats) -> Floats:  # noqa: D102
+        return self.base.dual_direction(vector / self.scales) / self.scales
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ScaledNorm)
+            and (self.name, self.base) == (other.name, other.base)
+            and np.array_equal(self.scales, other.scales)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"ScaledNorm({self.name!r}, {self.base.name!r}, {self.scales.tolist()})"
+
+
+NORMS: Final[Registry[GroundNorm]] = Registry(
+    "norm", ((norm.name, norm) for norm in (L1(), L2(), LInf()))
+)
 
 
 def norm_named(name: str) -> GroundNorm:
-    """Return the norm called ``l1``, ``l2`` or ``linf``.
+    """Return the norm called ``l1``, ``l2`` or ``linf``, or as a registered one is called.
 
     Raises
     ------
     ProblemError
         No such norm.
     """
-    if name not in NORMS:
-        raise ProblemError(f"norm: expected one of {', '.join(NORMS)}, found {name!r}")
-    return NORMS[name]
+    return NORMS.named(name)

@@ -234,12 +234,12 @@ def _nearest_errors(table: Atoms) -> Integers:
 
 def _rows(problem: Problem, logits: Floats, label: int) -> Floats:
     """Return gradients of the loss in the logits, one for each top wrong class: ``(r, K)``."""
-    if problem.loss.name in ("margin", "hinge", "zero-one"):
+    if problem.loss.of_margin or isinstance(problem.loss, ZeroOne):
         others = logits.copy()
         others[label] = -np.inf
         top = np.flatnonzero(others >= others.max() - FACET * np.abs(logits).max())
         return np.asarray(np.eye(len(logits))[top] - np.eye(len(logits))[label])
-    return loss_slope(problem.loss.name, logits, label)[None, :]
+    return loss_slope(problem.loss, logits, label)[None, :]
 
 
 def _certain(problem: Problem, found: Floats, label: int) -> Floats:

@@ -190,10 +190,7 @@ def _check_values(network: ReLUNetwork, y: Integers, w: Floats, loss: Loss) -> N
         raise ProblemError(f"weights: expected >= 0, found {w[bad[0]]:g} at index {bad[0]}")
     if not w.any():
         raise ProblemError("weights: expected at least one positive weight, found only zeros")
-    if loss.classes > K:
-        raise ProblemError(
-            f"loss: {loss.name} needs at least {loss.classes} classes, the network has {K}"
-        )
+    loss.check(K)
 
 
 def _check_inside(support: Support, X: Floats) -> None:

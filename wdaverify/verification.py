@@ -6,12 +6,12 @@ between them. A violation means that one of the three is wrong, and is raised, n
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
 from wdaverify.bounds.certificate import certificates
-from wdaverify.bounds.registry import Certified
+from wdaverify.bounds.statements import Certified
 from wdaverify.bounds.tightness import Tightness, tightness
 from wdaverify.cells.complex import CellComplex
 from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
@@ -24,6 +24,7 @@ from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, ORDER, scale
+from wdaverify.units import Units
 
 __all__ = ["Progress", "Row", "Sandwich", "sandwich"]
 
@@ -181,6 +182,15 @@ def sandwich(  # noqa: PLR0913
     UnsupportedError
         The exact engine does not cover the question.
     """
+    units = Units.of(problem)
+    if units.scales is not None:
+        units.refuse("cells", cells)
+        scaled = sandwich(
+            units.problem, radii, engine=engine, workers=workers, tolerance=tolerance, seed=seed,
+            device=device, limits=limits, progress=progress,
+        )  # fmt: skip
+        restored = (replace(r, exact=r.exact and r.exact.restored(units)) for r in scaled.rows)
+        return replace(scaled, problem=problem, rows=tuple(restored))
     choice = choose_engine(problem, engine, cells)
     radii = [check_radius(radius) for radius in radii]
     stages = _Stages(limits or Limits(), progress or (lambda _, __: None))

@@ -237,7 +237,7 @@ def test_torch_network_agrees_with_numpy(slopes):
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_torch_losses_agree_with_numpy(name):
     z, y = draws(10, 60, 4) * 3, np.random.default_rng(11).integers(0, 4, size=60)
-    found = losses(name, tensor(z), torch.tensor(y)).numpy()
+    found = losses(LOSSES[name], tensor(z), torch.tensor(y)).numpy()
     assert np.allclose(found, LOSSES[name].evaluate(z, y), rtol=1e-13, atol=1e-13)
 
 

@@ -33,6 +33,7 @@ def run(test: doctest.DocTest, names: dict[str, object] | None = None) -> int:
     return runner.tries
 
 
+@pytest.mark.usefixtures("registries")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_of_a_page_run(page, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)

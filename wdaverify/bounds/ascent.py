@@ -16,14 +16,12 @@ from torch import Tensor
 
 from wdaverify.bounds.region import Region
 from wdaverify.bounds.torch_network import TorchNetwork, losses
+from wdaverify.loss import DLR, Loss, Margin, TruncatedDLR, ZeroOne
 
 __all__ = ["ITSELF", "Pace", "Trace", "Walkers", "ascend"]
 
 ITSELF: Final = -1
 """Target of walkers that climb the loss itself instead of ``z_j − z_y``."""
-
-_CLIMBED: Final = {"cross-entropy": "cross-entropy", "dlr": "dlr", "truncated-dlr": "dlr"}
-"""What is climbed for a loss; the others rise with the margin, or not at all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +86,7 @@ def ascend(
     region: Region,
     walkers: Walkers,
     *,
-    loss: str,
+    loss: Loss,
     pace: Pace,
     generator: torch.Generator,
 ) -> Trace:
@@ -97,7 +95,7 @@ def ascend(
     Parameters
     ----------
     loss
-        Name of the loss that walkers with target :data:`ITSELF` climb.
+        The loss that walkers with target :data:`ITSELF` climb.
     generator
         Source of the directions taken where the gradient vanishes.
     """
@@ -123,15 +121,22 @@ def ascend(
     return Trace(points, torch.stack(outputs), region.steps.length(points - walkers.origins))
 
 
-def _climbed(logits: Tensor, walkers: Walkers, loss: str) -> Tensor:
+def _climbed(logits: Tensor, walkers: Walkers, loss: Loss) -> Tensor:
     """``z_j − z_y``, or the loss itself (the margin where the loss has flat parts)."""
     labels, targets = walkers.labels, walkers.targets
     own = logits.gather(1, labels[:, None])[:, 0]
     other = logits.gather(1, targets.clamp(min=0)[:, None])[:, 0]
     if not bool((targets == ITSELF).any()):
         return other - own
-    itself = losses(_CLIMBED.get(loss, "margin"), logits, labels)
+    itself = losses(_to_climb(loss), logits, labels)
     return torch.where(targets == ITSELF, itself, other - own)
+
+
+def _to_climb(loss: Loss) -> Loss:
+    """Return what is climbed for a loss: the margin where it rises with it or not at all."""
+    if loss.of_margin or isinstance(loss, ZeroOne):
+        return Margin()
+    return DLR() if isinstance(loss, TruncatedDLR) else loss
 
 
 def _never_flat(gradient: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,12 +17,14 @@ from wdaverify.atoms import Atoms
 from wdaverify.bounds.campaign import Campaign
 from wdaverify.bounds.ladder import checked_radii, scale_of
 from wdaverify.bounds.options import AttackOptions, Progress
+from wdaverify.bounds.proposals import proposed
 from wdaverify.cost import TransportCost
 from wdaverify.distribution import Distribution
 from wdaverify.errors import LimitReached
 from wdaverify.limits import Limits
 from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
+from wdaverify.units import Units
 
 __all__ = [
     "LowerBound",
@@ -159,8 +161,10 @@ def attack(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
         progress=progress,
     )
     (checked,) = checked_radii([radius])
-    distribution = _run(problem, (checked,), options).distribution(checked)
-    return LowerBound(checked, distribution.risk(problem), distribution, seed, method)
+    units = Units.of(problem)
+    found = _run(units.problem, (checked,), options).distribution(checked)
+    risk = found.risk(units.problem)
+    return LowerBound(checked, risk, units.restored(found), seed, method)
 
 
 def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out)
@@ -192,7 +196,7 @@ def flip_distances(  # noqa: PLR0913  (the options of AttackOptions, spelled out
         An option that makes no sense, or a device that is not there.
     """
     found = flip_atoms(
-        problem,
+        Units.of(problem).problem,
         method=method,
         seed=seed,
         steps=steps,
@@ -265,12 +269,16 @@ def joined(tables: Sequence[Atoms]) -> Atoms:
 
 
 def _run(problem: Problem, radii: tuple[float, ...], options: AttackOptions) -> Atoms:
-    campaign = Campaign(problem, radii, options)
-    with suppress(LimitReached):
-        campaign.run()
+    if options.recipe.propose is not None:
+        atoms = proposed(problem, radii, options)
+    else:
+        campaign = Campaign(problem, radii, options)
+        with suppress(LimitReached):
+            campaign.run()
+        atoms = campaign.atoms
     if problem.cost.label_cost is not None:
-        _relabel(campaign.atoms)
-    return campaign.atoms
+        _relabel(atoms)
+    return atoms
 
 
 def _relabel(atoms: Atoms) -> None:

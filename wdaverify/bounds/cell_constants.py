@@ -21,9 +21,10 @@ from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.frame import Frame, unit_rows
 from wdaverify.convex.highs import LinearProgram
 from wdaverify.limits import Limits
+from wdaverify.loss import Loss
 from wdaverify.norms import GroundNorm
 
-__all__ = ["cell_constants", "cell_lipschitz", "margin_constants"]
+__all__ = ["cell_constants", "cell_lipschitz", "margin_constants", "steepest_piece"]
 
 PROGRAMS = 2000
 """Linear programs for each pair, after which the cell constant takes the place of what is left."""
@@ -42,6 +43,16 @@ def cell_constants(cells: CellComplex, norm: GroundNorm) -> Constants:
         for j in range(y):
             found[y, j] = found[j, y] = _lengths(cells, norm, y, j).max()
     return _rounded(cells, norm, found, found)
+
+
+def steepest_piece(cells: CellComplex, norm: GroundNorm, loss: Loss, label: int) -> float:
+    """Return the largest dual norm of a gradient of a piecewise affine loss, over all cells."""
+    C = loss.pieces(cells.network.classes, label).matrix
+    lengths = [
+        hull_dual_length(cells.frame, norm, np.asarray(row @ cells.logit_maps.matrix)).max()
+        for row in C
+    ]
+    return float(max(lengths))
 
 
 def margin_constants(

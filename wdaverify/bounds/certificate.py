@@ -6,15 +6,19 @@ needs no cells and so does not share the enumerator with the exact value.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from wdaverify.bounds.cell_constants import cell_lipschitz
 from wdaverify.bounds.lipschitz import Certificate
-from wdaverify.bounds.registry import METHODS, Certified, Means
+from wdaverify.bounds.registry import METHODS
+from wdaverify.bounds.statements import Certified, Means
 from wdaverify.cells.complex import CellComplex
-from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.errors import UnsupportedError
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
 from wdaverify.problem import Problem
+from wdaverify.registry import load_extensions
+from wdaverify.units import Units, require_plain
 
 __all__ = [
     "CERTIFICATES",
@@ -26,8 +30,8 @@ __all__ = [
     "constants_of",
 ]
 
-CERTIFICATES = {name: method.proves for name, method in METHODS.items()}
-"""Methods and what they prove."""
+CERTIFICATES: Final = {name: method.proves for name, method in METHODS.items()}
+"""Methods of the package and what they prove."""
 
 QUICK = 400
 """Partial patterns that a search may look at unasked."""
@@ -72,14 +76,16 @@ def certify(
     ProblemError
         No such method.
     """
+    units = Units.of(problem)
+    units.refuse("cells", cells)
+    problem = units.problem
     found: Sequence[Certified]
     if method == "all":
         found = certificates(problem, cells=cells, limits=limits)
-    elif method in METHODS:
-        METHODS[method].check(problem)
-        found = [METHODS[method].make(problem, Means(cells, limits or Limits()))]
     else:
-        raise ProblemError(f"method: expected {', '.join(METHODS)} or all, found {method!r}")
+        chosen = METHODS.named(method, also=" or all")
+        chosen.check(problem)
+        found = [chosen.make(problem, Means(cells, limits or Limits()))]
     if not found:
         reasons = "; ".join(f"{name}: {m.refuses(problem)}" for name, m in METHODS.items())
         raise UnsupportedError(f"no certificate proves anything here ({reasons})")
@@ -96,6 +102,8 @@ def certificates(
     Where no cells are given, those that rest on them are searched for a short while, unless the
     network is too large even for that.
     """
+    load_extensions()
+    require_plain(problem, "certificates")
     means = Means(cells, limits or Limits(), QUICK)
     searchable = cells is not None or _work(problem.network) <= WORK
     found: list[Certified] = []

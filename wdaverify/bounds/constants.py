@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wdaverify.arrays import Floats
+from wdaverify.layers import summands
 from wdaverify.network import ReLUNetwork
 from wdaverify.norms import GroundNorm
 from wdaverify.tolerances import ROUNDING
@@ -62,14 +63,6 @@ def top_rows(classes: int, label: int, target: int) -> Floats:
     """Return rows with ``rows z >= 0`` where ``target`` is the top wrong class, ``(K − 2, K)``."""
     rivals = [k for k in range(classes) if k not in (label, target)]
     return np.array([head_of(classes, k, target) for k in rivals]).reshape(-1, classes)
-
-
-def summands(network: ReLUNetwork) -> Floats:
-    """Bound the entries of the Jacobian of the logits if nothing cancelled, ``(K, n)``."""
-    size = np.eye(network.features)
-    for W, s in zip(network.weights, (*network.slopes, np.ones(network.classes)), strict=True):
-        size = np.maximum(1.0, np.abs(s))[:, None] * (np.abs(W) @ size)
-    return size
 
 
 def rounding_room(network: ReLUNetwork, norm: GroundNorm) -> Floats:

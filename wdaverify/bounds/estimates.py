@@ -67,6 +67,8 @@ def _logit_gradients(problem: Problem, z: Floats) -> Floats:
         odds /= odds.sum(axis=1, keepdims=True)
         odds[N, y] -= 1.0
         return np.asarray(odds)
+    if problem.loss.piecewise_affine and not problem.loss.of_margin:
+        return np.array([_steepest_row(problem, *sample) for sample in zip(z, y, strict=True)])
     others = z.copy()
     others[N, y] = -np.inf
     best = others.argmax(axis=1)
@@ -85,3 +87,9 @@ def _logit_gradients(problem: Problem, z: Floats) -> Floats:
     if isinstance(problem.loss, TruncatedDLR):
         gradient = gradient * (ratio < 1.0)
     return np.asarray(gradient)
+
+
+def _steepest_row(problem: Problem, logits: Floats, label: int) -> Floats:
+    """Return the coefficients of the largest piece of a piecewise affine loss, ``(K,)``."""
+    C, c = problem.loss.pieces(len(logits), int(label))
+    return np.asarray(C[int((C @ logits + c).argmax())])

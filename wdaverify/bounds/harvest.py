@@ -87,7 +87,7 @@ class EnvelopeHarvest(Harvest):
     def gather(self, walkers: Walkers, trace: Trace) -> None:
         count = len(trace.lengths)
         labels = walkers.labels.repeat(count)
-        values = losses(self.problem.loss.name, trace.logits.flatten(0, 1), labels)
+        values = losses(self.problem.loss, trace.logits.flatten(0, 1), labels)
         owners = walkers.samples.repeat(count)
         kept = frontier(owners, trace.lengths.flatten(), values)
         self.offer(_floats(trace.points.flatten(0, 1)[kept]), owners[kept].cpu().numpy())
@@ -111,7 +111,7 @@ class ReachHarvest(Harvest):
 
     def gather(self, walkers: Walkers, trace: Trace) -> None:
         labels = walkers.labels.repeat(len(trace.lengths))
-        values = losses(self.problem.loss.name, trace.logits.flatten(0, 1), labels)
+        values = losses(self.problem.loss, trace.logits.flatten(0, 1), labels)
         best = values.view(trace.lengths.shape).nan_to_num(-torch.inf).max(dim=0)
         points = _visited(trace, best.indices)
         reaches = _floats(walkers.reaches)

@@ -74,7 +74,7 @@ class Launcher:
                 self.model,
                 self.region,
                 walkers,
-                loss=self.problem.loss.name,
+                loss=self.problem.loss,
                 pace=pace,
                 generator=self.generator,
             )

@@ -36,7 +36,7 @@ NO_CONSTANT = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certificate:
-    """Lipschitz constants of the margin and the upper bounds that follow.
+    """Lipschitz constants of the margin, or of a loss with its own pieces, and what they bound.
 
     Attributes
     ----------
@@ -68,7 +68,8 @@ def lipschitz_bound(problem: Problem, constants: Floats, radius: float) -> float
     ----------
     constants
         Constant of the margin for each label, ``(K,)``; it also serves hinge, zero-one and (not
-        the margin constant, which counts the top wrong class only) cross-entropy.
+        the margin constant, which counts the top wrong class only) cross-entropy. For a loss with
+        pieces of its own, the constant of the loss.
 
     Raises
     ------

@@ -7,18 +7,20 @@ from typing import Final
 
 import numpy as np
 
-from wdaverify.arrays import Integers
+from wdaverify.arrays import Floats, Integers
 from wdaverify.bounds.ascent import ITSELF
 from wdaverify.errors import ProblemError
 from wdaverify.limits import Limits
-from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
+from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
+from wdaverify.registry import Registry, load_extensions
 
 __all__ = [
     "METHODS",
     "AttackOptions",
     "Method",
     "Progress",
+    "Propose",
     "Stage",
     "method_named",
     "parts_of",
@@ -29,17 +31,21 @@ Progress = Callable[[int, int], None]
 """Told how many of how many walkers are done."""
 
 
+Propose = Callable[[Problem, float, np.random.Generator], tuple[Floats, Integers]]
+"""Returns points ``(M, n)`` and whose they are ``(M,)``, for a problem and a positive radius."""
+
+
 def top_classes(problem: Problem, top_k: int) -> Integers:
     """Wrong classes of each sample, largest logit first, at most ``top_k``: ``(N, C)``.
 
-    Losses that are smooth functions of all logits add :data:`~wdaverify.bounds.ascent.ITSELF`.
+    Losses that do not simply rise with the margin add :data:`~wdaverify.bounds.ascent.ITSELF`.
     """
     N = len(problem)
     logits = np.array(problem.network.logits(problem.points))
     logits[np.arange(N), problem.labels] = -np.inf
     count = min(top_k, problem.network.classes - 1)
     classes = np.argsort(-logits, axis=1, kind="stable")[:, :count]
-    if isinstance(problem.loss, CrossEntropy | DLR | TruncatedDLR):
+    if not (problem.loss.of_margin or isinstance(problem.loss, ZeroOne)):
         return np.concatenate([classes, np.full((N, 1), ITSELF)], axis=1)
     return classes
 
@@ -68,6 +74,9 @@ class Method:
     ----------
     stages
         What is done, in this order.
+    propose
+        For a registered attack: what finds its points, see
+        :func:`wdaverify.extending.register_attack`.
     kappas
         Ladder of ``κ``; ``None``: distances over the whole support.
     rounds
@@ -77,8 +86,9 @@ class Method:
     stages: tuple[Stage, ...]
     kappas: tuple[float, ...] | None = None
     rounds: int = 20
+    propose: Propose | None = None
 
-    def at(self, kappas: tuple[float, ...]) -> "Method":
+    def at(self, kappas: tuple[float, ...], name: str) -> "Method":
         """Return the part of the recipe that searches within the distances of some ``κ``.
 
         Raises
@@ -88,11 +98,11 @@ class Method:
         """
         stages = tuple(stage for stage in self.stages if stage in BY_REACH)
         if not stages:
-            raise ProblemError("kappa: the method wda++ has none, it looks at any distance")
+            raise ProblemError(f"kappa: the method {name} has none, it looks at any distance")
         return Method(stages, kappas, rounds=0)
 
 
-METHODS: Final[dict[str, Method]] = {
+_PUBLISHED: Final[dict[str, Method]] = {
     "wda": Method((Stage.FLIP, Stage.CLIMB, Stage.SHARE, Stage.REFINE)),
     "wda++": Method((Stage.FLIP, Stage.SHARE)),
     "a3-wda": Method((Stage.ADAPT, Stage.SHARE, Stage.REFINE), kappas=(1.0, 4.0)),
@@ -104,6 +114,9 @@ METHODS: Final[dict[str, Method]] = {
 }
 """Published attacks as they are, and what became of them here."""
 
+METHODS: Final[Registry[Method]] = Registry("method", _PUBLISHED.items())
+"""All attacks, registered ones among them."""
+
 
 def method_named(name: str) -> Method:
     """Return the method called ``name``.
@@ -113,9 +126,7 @@ def method_named(name: str) -> Method:
     ProblemError
         No such method.
     """
-    if name not in METHODS:
-        raise ProblemError(f"method: expected one of {', '.join(METHODS)}, found {name!r}")
-    return METHODS[name]
+    return METHODS.named(name)
 
 
 PARTS: Final = ("wda", "wda++", "a3-wda", "point-wise")
@@ -132,7 +143,10 @@ def parts_of(method: str, *, by_reach: bool) -> tuple[str, ...]:
     """
     if method != "all":
         return (method,)
-    return tuple(p for p in PARTS if not by_reach or set(METHODS[p].stages) & set(BY_REACH))
+    load_extensions()
+    registered = [name for name, recipe in METHODS.items() if recipe.propose is not None]
+    every = (*PARTS, *registered)
+    return tuple(p for p in every if not by_reach or set(METHODS[p].stages) & set(BY_REACH))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,4 +204,4 @@ class AttackOptions:
     def recipe(self) -> Method:
         """The method, restricted to the ``κ`` that were asked for."""
         method = method_named(self.method)
-        return method if self.kappas is None else method.at(tuple(self.kappas))
+        return method if self.kappas is None else method.at(tuple(self.kappas), self.method)

@@ -10,6 +10,7 @@ from torch import Tensor
 from wdaverify.bounds.region import Region
 from wdaverify.bounds.torch_network import TorchModel, losses, margins
 from wdaverify.errors import ProblemError
+from wdaverify.loss import LOSSES
 
 __all__ = [
     "METRICS",
@@ -160,7 +161,7 @@ def score(logits: Tensor, labels: Tensor, classes: Tensor, metric: str) -> Tenso
         return (_at(logits, classes) - _at(logits, labels)).abs()
     if metric == "dlr" and logits.shape[1] < 3:
         return margins(logits, labels) / margins(logits, labels).abs().clamp(min=1e-12)
-    return losses(metric, logits, labels)
+    return losses(LOSSES[metric], logits, labels)
 
 
 def _at(logits: Tensor, classes: Tensor) -> Tensor:

@@ -1,12 +1,10 @@
 """Certificate methods by name: what each proves, where it holds, and how it is made.
 
-A method that proves nothing about a question says why. To add one, give it a class with
-``problem``, ``method`` and ``bound(radius)``, and an entry in :data:`METHODS`.
+A method that proves nothing about a question says why. To add one from outside, see
+:func:`wdaverify.extending.register_certificate`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -19,118 +17,17 @@ from wdaverify.bounds.estimates import estimate_refuses
 from wdaverify.bounds.gradient_search import searched_constants
 from wdaverify.bounds.lipschitz import NO_CONSTANT, Certificate, layer_product
 from wdaverify.bounds.lipsdp import lipsdp, lipsdp_refuses
-from wdaverify.cells.complex import CellComplex
-from wdaverify.errors import UnsupportedError
-from wdaverify.limits import Limits
+from wdaverify.bounds.piece_constants import (
+    cell_piece_constants,
+    layer_piece_constants,
+    own_pieces,
+)
+from wdaverify.bounds.statements import Ceiling, Certified, Means, Method, Statement
 from wdaverify.loss import DLR, CrossEntropy, TruncatedDLR
 from wdaverify.problem import Problem
+from wdaverify.registry import Registry
 
-__all__ = ["METHODS", "OTHERS", "Ceiling", "Certified", "Means", "Method", "Statement"]
-
-NODES: Final = 20_000
-"""Partial patterns that a search for constants may look at."""
-
-
-class Certified(Protocol):
-    """An upper bound on the worst-case value for every radius."""
-
-    @property
-    def problem(self) -> Problem:
-        """The question."""
-
-    @property
-    def method(self) -> str:
-        """Name in the registry."""
-
-    def bound(self, radius: float) -> float:
-        """Upper bound on the worst-case value at a radius."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Means:
-    """What a certificate may use.
-
-    Attributes
-    ----------
-    cells
-        Activation cells, where they are listed; else the constants are searched.
-    nodes
-        Partial patterns that one search may look at.
-    """
-
-    cells: CellComplex | None = None
-    limits: Limits = field(default_factory=Limits)
-    nodes: int = NODES
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a number proves.
-
-    Attributes
-    ----------
-    proves
-        The statement in a line.
-    covers
-        Orders, norms, supports and losses for which it holds.
-    refuses
-        Why it proves nothing about a question, ``None`` if it does.
-    """
-
-    name: str
-    proves: str
-    covers: str
-    refuses: Callable[[Problem], str | None]
-
-    def sentence(self, problem: Problem) -> str:
-        """Return what is proved, where, and the question it is asked about."""
-        return (
-            f"{self.proves}; holds for {self.covers}; here {problem.cost.describe()}, "
-            f"{problem.support.describe()}, {problem.loss.name}"
-        )
-
-    def check(self, problem: Problem) -> None:
-        """Refuse a question about which nothing is proved.
-
-        Raises
-        ------
-        UnsupportedError
-            With the reason.
-        """
-        reason = self.refuses(problem)
-        if reason is not None:
-            raise UnsupportedError(f"{self.name}: {reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class Method(Statement):
-    """A way to an upper bound.
-
-    Attributes
-    ----------
-    make
-        Make the certificate of a question that is not refused.
-    searches
-        Whether it searches partial patterns where no cells are listed.
-    standard
-        Whether a sandwich uses it unasked.
-    """
-
-    make: Callable[[Problem, Means], Certified]
-    searches: bool = False
-    standard: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ceiling:
-    """The largest value that the loss can take at all."""
-
-    problem: Problem
-    method: str = "ceiling"
-
-    def bound(self, radius: float) -> float:  # noqa: ARG002  (the same for every radius)
-        """Return 1."""
-        return 1.0
+__all__ = ["METHODS", "OTHERS"]
 
 
 def _no_ratio(problem: Problem) -> str | None:
@@ -138,6 +35,8 @@ def _no_ratio(problem: Problem) -> str | None:
 
 
 def _margin_refuses(problem: Problem) -> str | None:
+    if own_pieces(problem):
+        return f"knows the pieces of the margin only, not those of {problem.loss.name}"
     if isinstance(problem.loss, CrossEntropy):
         return (
             "counts the top wrong class only, but the gradient of cross-entropy mixes all classes "
@@ -149,6 +48,8 @@ def _margin_refuses(problem: Problem) -> str | None:
 def _lipsdp_refuses(problem: Problem) -> str | None:
     if problem.cost.norm.name != "l2":
         return f"bounds the Euclidean constant only (norm l2), found {problem.cost.norm.name}"
+    if own_pieces(problem):
+        return f"knows the pieces of the margin only, not those of {problem.loss.name}"
     return _no_ratio(problem) or lipsdp_refuses(free_network(problem.network, problem.support)[0])
 
 
@@ -162,6 +63,9 @@ def _ceiling_refuses(problem: Problem) -> str | None:
 
 
 def _cell(problem: Problem, means: Means) -> Certified:
+    if own_pieces(problem):
+        constants = cell_piece_constants(problem, means)
+        return Certificate(problem, "cell-lipschitz", constants)
     if means.cells is not None:
         found = cell_constants(means.cells, problem.cost.norm)
     else:
@@ -189,6 +93,8 @@ def _searched(problem: Problem, means: Means, *, margin: bool) -> Constants:
 
 
 def _layers(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
+    if own_pieces(problem):
+        return Certificate(problem, "layer-product", layer_piece_constants(problem))
     constants = layer_product(problem.network, problem.cost.norm)
     return Certificate(problem, "layer-product", constants)
 
@@ -204,6 +110,8 @@ def _duality(problem: Problem, means: Means) -> Certified:  # noqa: ARG001
 
 
 def _growth_refuses(problem: Problem) -> str | None:
+    if own_pieces(problem):
+        return f"knows losses of margins only, not the pieces of {problem.loss.name}"
     if isinstance(problem.loss, DLR) and not isinstance(problem.loss, TruncatedDLR):
         classes = problem.network.classes
         return None if classes == 3 else f"nothing bounds dlr with {classes} classes near a tie"
@@ -225,7 +133,7 @@ _ENTRIES = (
     Method(
         "cell-lipschitz",
         f"{_LIPSCHITZ}; the constant is the largest dual norm of a gradient on any cell",
-        f"{_ANY}; margin, hinge, cross-entropy, zero-one",
+        f"{_ANY}; margin, hinge, cross-entropy, zero-one, registered losses",
         _no_ratio,
         _cell,
         searches=True,
@@ -241,7 +149,7 @@ _ENTRIES = (
     Method(
         "layer-product",
         f"{_LIPSCHITZ}; the constant is the product of the layers' operator norms, without cells",
-        f"{_ANY}; margin, hinge, cross-entropy, zero-one",
+        f"{_ANY}; margin, hinge, cross-entropy, zero-one, registered losses",
         _no_ratio,
         _layers,
     ),
@@ -266,7 +174,7 @@ _ENTRIES = (
         "growth",
         "value ≤ merge of envelopes above the loss around each sample, from bound propagation on a "
         "ladder of balls and a tail beyond them; needs no cells",
-        f"{_ANY}; every loss, dlr with 3 classes only",
+        f"{_ANY}; every loss of margins, dlr with 3 classes only",
         _growth_refuses,
         _growth,
         standard=False,
@@ -279,7 +187,9 @@ _ENTRIES = (
         lambda problem, means: Ceiling(problem),  # noqa: ARG005
     ),
 )
-METHODS: Final[dict[str, Method]] = {method.name: method for method in _ENTRIES}
+METHODS: Final[Registry[Method]] = Registry(
+    "method", ((method.name, method) for method in _ENTRIES)
+)
 """Upper bounds."""
 
 OTHERS: Final[dict[str, Statement]] = {

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wdaverify.arrays import Floats
 from wdaverify.errors import ProblemError
+from wdaverify.loss import DLR, CrossEntropy, Hinge, Loss, Margin, TruncatedDLR, ZeroOne
 from wdaverify.network import ReLUNetwork
 
 __all__ = [
@@ -176,24 +177,42 @@ def _zero_one(logits: Tensor, labels: Tensor) -> Tensor:
     return (margins(logits, labels) >= 0).to(logits.dtype)
 
 
-_LOSSES: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
-    "margin": margins,
-    "hinge": _hinge,
-    "cross-entropy": _cross_entropy,
-    "dlr": _ratio,
-    "truncated-dlr": lambda logits, labels: _ratio(logits, labels).clamp(max=1.0),
-    "zero-one": _zero_one,
+def _largest_piece(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Evaluate a maximum of affine functions of the logits from its pieces."""
+    values = torch.zeros_like(logits[:, 0])
+    for label in sorted(set(labels.tolist())):
+        C, c = (logits.new_tensor(part) for part in loss.pieces(logits.shape[1], label))
+        found = (logits @ C.T + c).amax(dim=1)
+        values = torch.where(labels == label, found, values)
+    return values
+
+
+_LOSSES: Final[dict[type[Loss], Callable[[Tensor, Tensor], Tensor]]] = {
+    Margin: margins,
+    Hinge: _hinge,
+    CrossEntropy: _cross_entropy,
+    DLR: _ratio,
+    TruncatedDLR: lambda logits, labels: _ratio(logits, labels).clamp(max=1.0),
+    ZeroOne: _zero_one,
 }
 
 
-def losses(name: str, logits: Tensor, labels: Tensor) -> Tensor:
-    """Evaluate the loss called ``name``: logits ``(W, K)``, labels ``(W,)`` -> ``(W,)``."""
-    return _LOSSES[name](logits, labels)
+def losses(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Evaluate a loss: logits ``(W, K)``, labels ``(W,)`` -> ``(W,)``.
+
+    Raises
+    ------
+    UnsupportedError
+        The loss has neither a form in torch nor affine pieces.
+    """
+    if type(loss) in _LOSSES:
+        return _LOSSES[type(loss)](logits, labels)
+    return _largest_piece(loss, logits, labels)
 
 
-def loss_slope(name: str, logits: Floats, label: int) -> Floats:
-    """Return the gradient of the loss called ``name`` in the logits: ``(K,) -> (K,)``."""
+def loss_slope(loss: Loss, logits: Floats, label: int) -> Floats:
+    """Return the gradient of a loss in the logits: ``(K,) -> (K,)``."""
     with torch.enable_grad():
         z = torch.tensor(logits[None, :], requires_grad=True)
-        (slope,) = torch.autograd.grad(losses(name, z, torch.tensor([label])).sum(), z)
+        (slope,) = torch.autograd.grad(losses(loss, z, torch.tensor([label])).sum(), z)
     return np.asarray(slope[0].numpy())

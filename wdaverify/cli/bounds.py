@@ -11,6 +11,7 @@ from wdaverify.cli import options
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import figure, plain_table
 from wdaverify.errors import ProblemError
+from wdaverify.registry import load_extensions
 
 __all__ = ["attack"]
 
@@ -53,15 +54,16 @@ def attack(problem: Path, method: str, polishing: bool, **given: Any) -> None:  
     )
     from wdaverify.bounds.options import METHODS, parts_of  # noqa: PLC0415 (torch)
 
+    load_extensions()
     if method not in METHODS:
         raise ProblemError(f"--method: expected {', '.join(METHODS)}, found {method!r}")
     session = Session("attack", problem, given)
-    radii, kappa = session.stored.radii, given["kappa"]
+    radii, kappa, question = session.stored.radii, given["kappa"], session.units.problem
     sampling = {name: given[name] for name in ("seed", "device", "steps", "top_k")}
     with session.progress() as progress:
         tables = {
             name: attack_points(
-                session.problem,
+                question,
                 radii,
                 method=name,
                 kappas=None if kappa is None else (kappa,),
@@ -73,14 +75,14 @@ def attack(problem: Path, method: str, polishing: bool, **given: Any) -> None:  
         }
         if method == "all":
             tables["all"] = joined(list(tables.values()))
-        found = flip_atoms(session.problem, limits=session.limits, **sampling)
+        found = flip_atoms(question, limits=session.limits, **sampling)
         if polishing:
             tables = {name: _polished(session, atoms, radii) for name, atoms in tables.items()}
             found = _polished(session, found, (1.0,))
         flips = distances_of(found)
         stopped = session.limits.reached("attacking")
     rows: list[dict[str, Any]] = [
-        {"radius": r, "method": name, "value": atoms.distribution(r).risk(session.problem)}
+        {"radius": r, "method": name, "value": atoms.distribution(r).risk(question)}
         for name, atoms in tables.items()
         for r in radii
     ]
@@ -110,7 +112,7 @@ def _accuracy(session: Session, distances: Floats, kappa: float | None) -> list[
     """Print the distributional accuracy, and return its rows."""
     from wdaverify.bounds.accuracy import KAPPAS, kappa_sweep  # noqa: PLC0415 (torch)
 
-    problem = session.problem
+    problem = session.units.problem
     kappas = KAPPAS if kappa is None else (kappa,)
     if not problem.cost.finite:
         kappas = (1.0,)

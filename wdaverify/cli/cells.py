@@ -20,6 +20,7 @@ from wdaverify.cli.session import Session
 from wdaverify.errors import LimitReached, ProblemError
 from wdaverify.exact.walk import cells_in_ball
 from wdaverify.storage.files import replacing
+from wdaverify.units import require_plain
 
 __all__ = ["cells"]
 
@@ -130,6 +131,7 @@ class _Run:
         return self._streamed(scene, frame, extra)
 
     def _in_ball(self, centre: str, radius: str) -> Answer:
+        require_plain(self.problem, "--ball")
         problem, norm = self.problem, self.problem.cost.norm
         point, size = ball_of(centre, radius, problem)
         support = problem.support.bind(problem.network.features)

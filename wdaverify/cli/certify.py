@@ -15,7 +15,9 @@ from wdaverify.bounds.constants import Constants
 from wdaverify.bounds.estimates import first_order_estimate
 from wdaverify.bounds.gradient_search import searched_constants
 from wdaverify.bounds.lipschitz import Certificate
-from wdaverify.bounds.registry import METHODS, OTHERS, Certified, Means
+from wdaverify.bounds.piece_constants import own_pieces
+from wdaverify.bounds.registry import METHODS, OTHERS
+from wdaverify.bounds.statements import Certified, Means
 from wdaverify.bounds.tightness import Tightness, tightness
 from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.cli import options
@@ -25,6 +27,8 @@ from wdaverify.cli.tables import figure, plain_table
 from wdaverify.errors import LimitReached, ProblemError, UnsupportedError
 from wdaverify.exact.engine import MANY, possible_cells
 from wdaverify.problem import Problem
+from wdaverify.registry import load_extensions
+from wdaverify.units import require_plain
 
 __all__ = ["certify"]
 
@@ -45,8 +49,10 @@ LOCAL = "Lipschitz constants in the ball; by themselves no bound on the worst-ca
 @options.output
 def certify(problem: Path, method: str, ball: tuple[str, str] | None, **given: Any) -> None:  # noqa: ANN401
     """Print upper bounds, what each proves, and the constant that it rests on."""
-    if method not in (*NAMES, "all"):
-        raise ProblemError(f"--method: expected {', '.join(NAMES)} or all, found {method!r}")
+    load_extensions()
+    names = [*METHODS, *OTHERS]
+    if method not in (*names, "all"):
+        raise ProblemError(f"--method: expected {', '.join(names)} or all, found {method!r}")
     if ball is not None and method not in ("cell-lipschitz", "margin-lipschitz", "all"):
         raise ProblemError(
             f"--ball: expected --method cell-lipschitz, margin-lipschitz or all, found {method!r}"
@@ -57,7 +63,7 @@ def certify(problem: Path, method: str, ball: tuple[str, str] | None, **given: A
         return
     run = _Run(session, given["max_cells"] is not None)
     with session.progress() as progress:
-        run.work(list(NAMES) if method == "all" else [method], strict=method != "all",
+        run.work(names if method == "all" else [method], strict=method != "all",
                  progress=progress)  # fmt: skip
     run.print()
     session.write(run.fields())
@@ -79,8 +85,8 @@ class _Run:
 
     @property
     def problem(self) -> Problem:
-        """The question."""
-        return self.session.problem
+        """The question, in units in which its norm is plain."""
+        return self.session.units.problem
 
     def work(
         self, names: list[str], *, strict: bool, progress: Callable[[str, float], None]
@@ -202,6 +208,11 @@ class _Run:
 
 def _local(session: Session, method: str, given: tuple[str, str]) -> None:
     """Print and write the constants in a ball."""
+    require_plain(session.problem, "--ball")
+    if own_pieces(session.problem):
+        raise UnsupportedError(
+            f"--ball: brackets constants of margins, found the loss {session.problem.loss.name}"
+        )
     problem, (centre, size) = session.problem, ball_of(*given, session.problem)
     names = ["cell-lipschitz", "margin-lipschitz"] if method == "all" else [method]
     found: dict[str, Constants] = {}

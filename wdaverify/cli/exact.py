@@ -30,7 +30,7 @@ def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSo
     if options.get("max_cells") and choice.engine != "cells":
         session.note(f"--max-cells: nothing to limit, the engine {choice.engine} lists no cells")
     return solver_for(
-        session.problem,
+        session.units.problem,
         choice.engine,
         workers=options["workers"],
         tolerance=options.get("tolerance", EXACT),
@@ -142,7 +142,7 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
     with session.progress() as progress:
         solver = _solver(session, progress)
         value = solver.solve(session.stored.radii[0])
-    worst = value.worst_case
+    worst = session.units.restored(value.worst_case)
     moved = np.any(worst.points != session.problem.points[worst.origin], axis=1)
     cost = worst.transport_cost(session.problem)
     columns = ["radius ε", "lower", "upper", "atoms", "moved", "transport cost", "attained"]

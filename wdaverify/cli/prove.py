@@ -18,6 +18,7 @@ from wdaverify.proof.question import question_line
 from wdaverify.replay.replay import Atoms, Replay, atoms_of_proof, network_of
 from wdaverify.replay.replay import replay as play
 from wdaverify.storage import write_json
+from wdaverify.units import require_plain
 
 __all__ = ["prove_command", "replay_command"]
 
@@ -105,6 +106,7 @@ def replay_command(target: Path, problem: Path | None, **given: Any) -> None:  #
     network, path = network_of(q), None
     if problem is not None:
         session = Session("replay", problem, given)
+        require_plain(session.problem, "replay")
         network, path = session.problem.network, session.stored.network
         if network.digest != network_of(q).digest:
             raise ProblemError(f"{target}: expected a proof about the network of {problem}")
@@ -117,6 +119,7 @@ def replay_command(target: Path, problem: Path | None, **given: Any) -> None:  #
 
 
 def _replay_problem(session: Session, given: dict[str, Any]) -> None:
+    require_plain(session.problem, "replay")
     radius = _radius(session)
     session.engine = choose_engine(session.problem, given["engine"])
     with session.progress() as progress:

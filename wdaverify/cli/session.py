@@ -18,6 +18,7 @@ from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
 from wdaverify.exact.engine import Choice
 from wdaverify.limits import Limits
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
+from wdaverify.units import Units
 
 __all__ = ["CheckFailedError", "Session"]
 
@@ -71,6 +72,11 @@ class Session:
                 samples=given.get("samples"),
             ),
         )
+
+    @property
+    def units(self) -> Units:
+        """The question in units in which its norm is plain."""
+        return Units.of(self.problem)
 
     def print(self, *objects: Any) -> None:  # noqa: ANN401
         """Print for people, unless quiet."""

@@ -1,10 +1,11 @@
 """What the exact engine answers."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wdaverify.distribution import Distribution
 from wdaverify.tolerances import EXACT, scale
+from wdaverify.units import Units
 
 __all__ = ["ExactValue"]
 
@@ -39,6 +40,10 @@ class ExactValue:
     def gap(self) -> float:
         """``upper − lower``, 0 where both are infinite."""
         return 0.0 if math.isinf(self.lower) else self.upper - self.lower
+
+    def restored(self, units: Units) -> "ExactValue":
+        """Return the same with its worst case in input units."""
+        return replace(self, worst_case=units.restored(self.worst_case))
 
     @property
     def status(self) -> str:

@@ -17,7 +17,6 @@ from wdaverify.exact.recession import Tail, escape, tail_points
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.exact.vertices import Corners
 from wdaverify.limits import Limits
-from wdaverify.loss import Hinge, Margin
 from wdaverify.problem import Problem
 
 __all__ = ["CellOracle"]
@@ -112,7 +111,7 @@ class CellOracle:
             return unknown_distances(self.problem, samples, limit)
 
     def growth(self, samples: Integers, farthest: Floats, tolerance: float) -> list[Growth]:
-        """Enclose the growth functions of samples of one label (margin and hinge).
+        """Enclose the growth functions of samples of one label (piecewise affine losses).
 
         Parameters
         ----------
@@ -164,7 +163,7 @@ class CellOracle:
 
     def _search(self, label: int) -> LabelSupremum:
         if label not in self._suprema:
-            affine = isinstance(self.problem.loss, Margin | Hinge)
+            affine = self.problem.loss.piecewise_affine
             self._suprema[label] = LabelSupremum(
                 self._affine(label)
                 if affine

@@ -31,7 +31,7 @@ from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.polish import KnownPoints, Query
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
-from wdaverify.loss import Hinge, Margin, ZeroOne
+from wdaverify.loss import Margin, ZeroOne
 from wdaverify.problem import Problem
 from wdaverify.support import Box
 
@@ -59,7 +59,7 @@ class MilpOracle(BoundedOracle):
     @staticmethod
     def refuses(problem: Problem) -> str | None:
         """Return what keeps this engine from a question, ``None`` if nothing does."""
-        if not isinstance(problem.loss, Margin | Hinge | ZeroOne):
+        if not (problem.loss.piecewise_affine or isinstance(problem.loss, ZeroOne)):
             return f"the loss {problem.loss.name}: not a maximum of affine functions"
         if not problem.cost.norm.polyhedral:
             return f"the norm {problem.cost.norm.name}: not linear in a program"

@@ -13,7 +13,7 @@ from wdaverify.exact.fallback import interval_ceiling
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
-from wdaverify.loss import Hinge, Margin, ZeroOne
+from wdaverify.loss import ZeroOne
 from wdaverify.problem import Problem
 from wdaverify.search.distances import LabelDistances
 from wdaverify.search.suprema import LabelSearch
@@ -60,8 +60,11 @@ class SearchOracle(BoundedOracle):
     @staticmethod
     def refuses(problem: Problem) -> str | None:
         """Return what keeps this engine from a question, ``None`` if nothing does."""
-        if not isinstance(problem.loss, Margin | Hinge | ZeroOne):
+        if not (problem.loss.piecewise_affine or isinstance(problem.loss, ZeroOne)):
             return f"the loss {problem.loss.name}"
+        flat = _constant_labels(problem)
+        if flat:
+            return f"the loss {problem.loss.name}, which is constant with label {flat[0]}"
         if not isinstance(problem.support, Box):
             return "a polytope as support"
         if not np.isfinite(np.concatenate(problem.support.bounds)).all():
@@ -172,3 +175,11 @@ class SearchOracle(BoundedOracle):
             search.attack(np.arange(len(members)), LADDER * search.diameter)
             self._searches[label, number] = search
         return self._searches[label, number], np.searchsorted(members, asked.samples)
+
+
+def _constant_labels(problem: Problem) -> list[int]:
+    """Return the labels with which the loss has no slope at all: nothing to search."""
+    loss, classes = problem.loss, problem.network.classes
+    if loss.of_margin or not loss.piecewise_affine:
+        return []
+    return [y for y in problem.possible_labels if not loss.pieces(classes, y).matrix.any()]

@@ -23,10 +23,11 @@ from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.solve import solver_for
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
-from wdaverify.loss import DLR, Hinge, Margin, ZeroOne
+from wdaverify.loss import DLR, ZeroOne
 from wdaverify.merging import Merge
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT, scale
+from wdaverify.units import Units
 
 __all__ = ["ValueCurve", "value_curve"]
 
@@ -123,6 +124,9 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
         The engine does not cover the question, or the order is infinity, the support unbounded and
         the loss not zero-one.
     """
+    units = Units.of(problem)
+    units.refuse("cells", cells)
+    problem = units.problem
     solver = solver_for(
         problem,
         engine,
@@ -201,7 +205,7 @@ def _order_infinity(solver: ExactSolver) -> ValueCurve:
             f"curve: {problem.loss.name} of order inf on an unbounded support grows for ever; "
             f"ask for radii"
         )
-    affine = isinstance(problem.loss, Margin | Hinge) and problem.cost.norm.polyhedral
+    affine = problem.loss.piecewise_affine and problem.cost.norm.polyhedral
     if affine and isinstance(solver.desk.oracle, CellOracle):
         return _from_growth(solver, farthest)
     return _staircase(solver, float(farthest.max()))

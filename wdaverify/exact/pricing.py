@@ -21,7 +21,6 @@ from wdaverify.exact.first import first_points
 from wdaverify.exact.oracle import Asked
 from wdaverify.exact.outer import OuterLines
 from wdaverify.exact.penalty import Penalty
-from wdaverify.loss import Hinge, Margin
 from wdaverify.problem import Problem
 
 __all__ = ["Pricing"]
@@ -67,8 +66,7 @@ class Pricing:
     def piecewise_linear(self) -> bool:
         """Whether every growth envelope is piecewise linear, so that Kelley's method ends."""
         cost = self.problem.cost
-        affine = isinstance(self.problem.loss, Margin | Hinge)
-        return affine and cost.norm.polyhedral and cost.order == 1
+        return self.problem.loss.piecewise_affine and cost.norm.polyhedral and cost.order == 1
 
     @property
     def steepest(self) -> float:

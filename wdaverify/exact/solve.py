@@ -12,6 +12,7 @@ from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.tolerances import EXACT
+from wdaverify.units import Units
 
 __all__ = ["check_radius", "solve", "solver_for"]
 
@@ -65,8 +66,10 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     (1.5, 1.5, 'exact')
     """
     check_radius(radius)
+    units = Units.of(problem)
+    units.refuse("cells", cells)
     solver = solver_for(
-        problem,
+        units.problem,
         engine,
         cells=cells,
         workers=workers,
@@ -74,7 +77,7 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
         limits=limits,
         progress=progress,
     )
-    return solver.solve(radius)
+    return solver.solve(radius).restored(units)
 
 
 def solver_for(  # noqa: PLR0913

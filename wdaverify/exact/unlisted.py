@@ -11,7 +11,7 @@ from wdaverify.exact.distances import Distances, unknown_distances
 from wdaverify.exact.fallback import interval_ceiling, layer_constant
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.supremum import Counts
-from wdaverify.loss import Hinge, Margin, TruncatedDLR, ZeroOne
+from wdaverify.loss import Margin, TruncatedDLR, ZeroOne
 from wdaverify.problem import Problem
 
 __all__ = ["UnlistedOracle"]
@@ -53,7 +53,7 @@ class UnlistedOracle(BoundedOracle):
         """Return an interval bound of the loss, where there is one."""
         if isinstance(self.problem.loss, TruncatedDLR | ZeroOne):
             return 1.0
-        if isinstance(self.problem.loss, Margin | Hinge):
+        if self.problem.loss.piecewise_affine:
             return interval_ceiling(self.problem, label)
         return math.inf
 

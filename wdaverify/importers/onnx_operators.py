@@ -19,8 +19,9 @@ from wdaverify.importers.onnx_node import FLOATS, Node, Value, lift
 from wdaverify.importers.onnx_windows import average_pool, conv, max_pool
 from wdaverify.importers.piecewise import clip, leaky, maximum, minimum, reduce_max, sum_of
 from wdaverify.importers.tensor import Tensor, concatenate
+from wdaverify.registry import Registry, load_extensions
 
-__all__ = ["SUPPORTED", "translate"]
+__all__ = ["OPERATORS", "supported", "translate"]
 
 _RANDOM: Final = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 _EPSILON: Final = float(np.float32(1e-5))  # attributes of ONNX are float32, also by default
@@ -39,7 +40,8 @@ def translate(node: Node) -> list[Value]:
     """
     op = node.proto.op_type
     if node.proto.domain not in ("", "ai.onnx"):
-        raise _unsupported(f"{node.proto.domain}::{op}")
+        op = f"{node.proto.domain}::{op}"
+        return [_registered(op)(node)]
     constants = [value for value in node.inputs if not isinstance(value, Tensor)]
     if len(constants) == len(node.inputs) and _is_repeatable(node):
         return [lift(output) for output in node.evaluate(*constants)]
@@ -48,15 +50,21 @@ def translate(node: Node) -> list[Value]:
         return [np.array(node.tensor().shape[start:end], dtype=np.int64)]
     if op in _MOVES:
         return _moved(node)
-    if op in _OPERATORS:
-        return [_OPERATORS[op](node)]
-    raise _unsupported(op)
+    return [_registered(op)(node)]
+
+
+def _registered(op: str) -> Callable[[Node], Tensor]:
+    if op not in OPERATORS:
+        load_extensions()
+    if op not in OPERATORS:
+        raise _unsupported(op)
+    return OPERATORS[op]
 
 
 def _unsupported(op: str) -> UnsupportedError:
     hint = "; remove it, the losses read logits" if op in ("Softmax", "LogSoftmax") else ""
     return UnsupportedError(
-        f"operator {op} is not supported{hint}; supported: {', '.join(SUPPORTED)}"
+        f"operator {op} is not supported{hint}; supported: {', '.join(supported())}"
     )
 
 
@@ -175,7 +183,7 @@ def _spatial(x: Tensor) -> list[int]:
     return list(range(2, len(x.shape)))
 
 
-_OPERATORS: Final[dict[str, Callable[[Node], Tensor]]] = {
+_BUILT_IN: Final[dict[str, Callable[[Node], Tensor]]] = {
     "Abs": lambda node: leaky(node.neurons, node.tensor(), -1.0),
     "Add": _add,
     "AveragePool": average_pool,
@@ -214,5 +222,10 @@ _MOVED: Final = (
     "Transpose Unsqueeze"
 )
 _MOVES: Final = tuple(_MOVED.split())
-SUPPORTED: Final = tuple(sorted([*_OPERATORS, *_MOVES, "Constant", "Shape"]))
-"""Names of all operators that may depend on the network's input, and of constants."""
+OPERATORS: Final[Registry[Callable[[Node], Tensor]]] = Registry("ONNX operator", _BUILT_IN.items())
+"""What each operator does; operators of other domains are called ``domain::name``."""
+
+
+def supported() -> tuple[str, ...]:
+    """Return the names of all operators that may depend on the input, and of constants."""
+    return tuple(sorted([*OPERATORS, *_MOVES, "Constant", "Shape"]))

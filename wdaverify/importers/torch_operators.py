@@ -23,8 +23,9 @@ from wdaverify.importers.torch_windows import (
     convolve,
     max_pool,
 )
+from wdaverify.registry import Registry, load_extensions
 
-__all__ = ["SUPPORTED", "evaluate", "translate"]
+__all__ = ["OPERATORS", "evaluate", "supported", "translate"]
 
 
 def translate(call: Call) -> Any:  # noqa: ANN401  (what the operator returns)
@@ -47,10 +48,12 @@ def translate(call: Call) -> Any:  # noqa: ANN401  (what the operator returns)
         )
     if name in _MOVES:
         return _moved(call)
-    if name in _OPERATORS:
-        return _OPERATORS[name](call)
     if name in _FIRST_OF_SEVERAL:
         return (_FIRST_OF_SEVERAL[name](call),)
+    if name not in OPERATORS:
+        load_extensions()
+    if name in OPERATORS:
+        return OPERATORS[name](call)
     raise _unsupported(call.target)
 
 
@@ -75,7 +78,7 @@ def _unsupported(target: Any) -> UnsupportedError:  # noqa: ANN401
     softmax = "softmax" in str(target)
     hint = "; remove it, the losses read logits" if softmax else ""
     return UnsupportedError(
-        f"operator {target} is not supported{hint}; supported: {', '.join(SUPPORTED)}"
+        f"operator {target} is not supported{hint}; supported: {', '.join(supported())}"
     )
 
 
@@ -226,7 +229,7 @@ def _product(call: Call, other: str) -> Tensor:
     return matmul(call.operand("self"), call.operand(other))
 
 
-_OPERATORS: Final[dict[str, Callable[[Call], Tensor]]] = {
+_BUILT_IN: Final[dict[str, Callable[[Call], Tensor]]] = {
     "aten._adaptive_avg_pool2d": partial(adaptive_average_pool, rank=2),
     "aten._to_copy": _identity,
     "aten.abs": lambda call: leaky(call.neurons, call.operand("self"), -1.0),
@@ -290,5 +293,10 @@ _MOVED: Final = (
 )
 _MOVES: Final = tuple(f"aten.{name}" for name in _MOVED.split())
 _LIKE: Final = ("aten.full_like", "aten.new_zeros", "aten.ones_like", "aten.zeros_like")
-SUPPORTED: Final = tuple(sorted([*_OPERATORS, *_FIRST_OF_SEVERAL, *_MOVES, *_LIKE]))
-"""Names of all operators that may depend on the network's input."""
+OPERATORS: Final[Registry[Callable[[Call], Tensor]]] = Registry("torch operator", _BUILT_IN.items())
+"""What each operator does, by its name without the overload."""
+
+
+def supported() -> tuple[str, ...]:
+    """Return the names of all operators that may depend on the network's input."""
+    return tuple(sorted([*OPERATORS, *_FIRST_OF_SEVERAL, *_MOVES, *_LIKE]))

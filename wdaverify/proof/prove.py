@@ -13,11 +13,13 @@ from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.engine import choose_engine
 from wdaverify.exact.solve import check_radius, solver_for
 from wdaverify.limits import Limits
-from wdaverify.loss import DLR
+from wdaverify.loss import DLR, LOSSES
 from wdaverify.problem import Problem
 from wdaverify.proof.constants import prove_lipschitz, prove_slope
+from wdaverify.proof.question import PROVABLE
 from wdaverify.proof.value import ValueProver
 from wdaverify.tolerances import EXACT, scale
+from wdaverify.units import Units
 
 __all__ = ["KINDS", "Proof", "prove"]
 
@@ -92,6 +94,9 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
     """
     check_radius(radius)
     limits, progress = limits or Limits(), progress or (lambda _, __: None)
+    units = Units.of(problem)
+    units.refuse("cells", cells)
+    problem = units.problem
     refuse(problem, of)
     path = Path(path)
     if of != "value":
@@ -135,4 +140,8 @@ def refuse(problem: Problem, of: str) -> None:
         raise UnsupportedError(
             f"prove: the loss {problem.loss.name} is a ratio of logits, for which the proof file "
             f"has no majorants; margin, hinge, cross-entropy and zero-one can be proved"
+        )
+    if problem.loss.name not in PROVABLE or problem.loss != LOSSES[problem.loss.name]:
+        raise UnsupportedError(
+            f"prove: the proof file knows {', '.join(PROVABLE)}, not the loss {problem.loss.name}"
         )

@@ -13,9 +13,11 @@ import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.errors import UnsupportedError
+from wdaverify.loss import LOSSES
 from wdaverify.network import ReLUNetwork
 from wdaverify.problem import Problem
 from wdaverify.support import Polytope
+from wdaverify.units import Units
 
 __all__ = ["PROVABLE", "question_digest", "question_line"]
 
@@ -38,7 +40,8 @@ def question_line(problem: Problem, radius: float) -> bytes:
     UnsupportedError
         The loss is none that a proof file can speak about.
     """
-    if problem.loss.name not in PROVABLE:
+    problem = Units.of(problem).problem
+    if problem.loss.name not in PROVABLE or problem.loss != LOSSES[problem.loss.name]:
         raise UnsupportedError(
             f"loss: a proof can speak about {', '.join(PROVABLE)}, found {problem.loss.name}"
         )

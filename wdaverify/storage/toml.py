@@ -27,6 +27,7 @@ _NORMS: Final = {
     "l2": "Euclidean length of a move",
     "linf": "largest absolute coordinate of a move",
 }
+_REGISTERED: Final = "registered by an extension, which must be loaded"
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -40,8 +41,8 @@ def render(
         f"name = {_string(problem.name)}",
         'network = "network.npz"',
         'data = "data.npz"',
-        _line(f"loss = {_string(problem.loss.name)}", _LOSSES[problem.loss.name]),
-        _line(f"norm = {_string(cost.norm.name)}", _NORMS[cost.norm.name]),
+        _line(f"loss = {_string(problem.loss.name)}", _LOSSES.get(problem.loss.name, _REGISTERED)),
+        _line(f"norm = {_string(cost.norm.name)}", _NORMS.get(cost.norm.name, _REGISTERED)),
         _line(f"order = {_order(cost.order)}", _price(cost.order)),
         f"radii = {_list(radii)}",
     ]
