@@ -8,18 +8,43 @@ import click
 from wdaverify.arrays import Floats
 from wdaverify.atoms import Atoms
 from wdaverify.cli import options
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import Words
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import figure, plain_table
 from wdaverify.errors import ProblemError
 
 __all__ = ["attack"]
 
+NAMES = (
+    "wda", "wda++", "a3-wda", "point-wise", "all",
+    "reference-wda", "reference-wda++", "reference-a3-wda",
+)  # fmt: skip
+"""The methods, for the shell: the attack knows them too, but importing it takes seconds."""
 
-@click.command(epilog="Example: wdaverify attack problems/moons --radius 0.05 --seed 1")
+
+@click.command(
+    cls=Command,
+    section="Attack",
+    examples=(
+        Example(
+            "One radius, another seed",
+            "wdaverify attack problems/moons --radius 0.05 --seed 1",
+        ),
+        Example(
+            "All methods side by side",
+            "wdaverify attack problems/moons --samples 10 --radius 0.05 --method all",
+        ),
+        Example(
+            "The best that the cells of the points found allow",
+            "wdaverify attack problems/moons --radius 0.05 --polish",
+        ),
+    ),
+)
 @options.problem
 @options.question
 @click.option(
-    "--method", default="wda", show_default=True,
+    "--method", type=Words(NAMES), metavar="METHOD", default="wda", show_default=True,
     help="wda, wda++, a3-wda, point-wise, all of them, or reference-wda, reference-wda++, "
     "reference-a3-wda: as published.",
 )  # fmt: skip
@@ -30,9 +55,12 @@ __all__ = ["attack"]
     metavar="K",
     help="Move the share 1/K of the mass, K times as far; a ladder when omitted.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option(
-    "--top-k", type=click.IntRange(min=1), default=9, show_default=True,
+    "--steps", type=click.IntRange(min=1), default=20, show_default=True, metavar="S",
+    help="Steps of each climb.",
+)  # fmt: skip
+@click.option(
+    "--top-k", type=click.IntRange(min=1), default=9, show_default=True, metavar="K",
     help="How many wrong classes are tried for each sample.",
 )  # fmt: skip
 @click.option(

@@ -8,17 +8,28 @@ import click
 
 from wdaverify.checker.verdict import NotAProofError, Verdict, check_file, describe
 from wdaverify.cli import options
-from wdaverify.cli.session import SCHEMA, CheckFailedError
-from wdaverify.errors import ProblemError
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import ProblemPath
+from wdaverify.cli.session import SCHEMA
+from wdaverify.errors import CheckFailedError, ProblemError
 from wdaverify.proof.question import question_digest
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 
 __all__ = ["check"]
 
 
-@click.command(epilog="Example: wdaverify check moons.proof problems/moons --radius 0.05")
+@click.command(
+    cls=Command,
+    examples=(
+        Example("What a file proves", "wdaverify check iris.proof"),
+        Example(
+            "Also that it is about this question",
+            "wdaverify check iris.proof problems/iris --samples 10 --radius 0.05",
+        ),
+    ),
+)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("problem", type=click.Path(path_type=Path), required=False)
+@click.argument("problem", type=ProblemPath(), required=False)
 @options.question
 @options.output
 def check(file: Path, problem: Path | None, **given: Any) -> None:  # noqa: ANN401

@@ -8,6 +8,8 @@ import numpy as np
 
 from wdaverify.checker.question import read_question
 from wdaverify.cli import options
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import OutputFile, ProblemPath
 from wdaverify.cli.session import SCHEMA, Session
 from wdaverify.cli.tables import figure, plain_table
 from wdaverify.errors import ProblemError
@@ -33,7 +35,19 @@ def _radius(session: Session) -> float:
 
 
 @click.command(
-    "prove", epilog="Example: wdaverify prove problems/moons --radius 0.05 --out moons.proof"
+    "prove",
+    cls=Command,
+    section="Proof",
+    examples=(
+        Example(
+            "The worst-case value at one radius",
+            "wdaverify prove problems/iris --samples 10 --radius 0.05 --out iris.proof",
+        ),
+        Example(
+            "The cell Lipschitz constant",
+            "wdaverify prove problems/moons --radius 0.05 --of lipschitz --out lipschitz.proof",
+        ),
+    ),
 )
 @options.problem
 @options.question
@@ -42,7 +56,7 @@ def _radius(session: Session) -> float:
     help="What is proved: the worst-case value, the cell Lipschitz constant or the slope.",
 )  # fmt: skip
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "--out", required=True, type=OutputFile(), metavar="FILE",
     help="The proof file, written whole or not at all.",
 )  # fmt: skip
 @click.option(
@@ -84,9 +98,19 @@ def prove_command(problem: Path, of: str, out: Path, unchecked: bool, **given: A
     )
 
 
-@click.command("replay", epilog="Example: wdaverify replay problems/moons --radius 0.05")
-@click.argument("target", type=click.Path(path_type=Path))
-@click.argument("problem", type=click.Path(path_type=Path), required=False)
+@click.command(
+    "replay",
+    cls=Command,
+    examples=(
+        Example(
+            "Solve, then run the worst case in float32",
+            "wdaverify replay problems/moons --radius 0.05",
+        ),
+        Example("The atoms of a proof, in numpy", "wdaverify replay iris.proof"),
+    ),
+)
+@click.argument("target", type=ProblemPath())
+@click.argument("problem", type=ProblemPath(), required=False)
 @options.question
 @options.compute_alone
 @options.output

@@ -14,18 +14,15 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
+from wdaverify.cli.terminal import Screen
+from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.engine import Choice
 from wdaverify.limits import Limits
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 
-__all__ = ["CheckFailedError", "Session"]
+__all__ = ["Session"]
 
 SCHEMA = "wdaverify/1"
-
-
-class CheckFailedError(WDAVerifyError):
-    """A known answer was missed."""
 
 
 class Session:
@@ -49,7 +46,7 @@ class Session:
         self.json_file: str | None = options.get("json_file")
         self.quiet: bool = options.get("quiet", False)
         self.engine = Choice("auto", "not chosen yet")
-        self.console = Console(stderr=self.json_file == "-", highlight=False)
+        self.console = Screen(stderr=self.json_file == "-")
         self.limits = Limits(
             seconds=options.get("time_limit", float("inf")),
             gigabytes=options.get("memory_limit", float("inf")),
