@@ -1,5 +1,6 @@
 """``wdaverify attack``: lower bounds."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -87,22 +88,28 @@ def attack(problem: Path, method: str, polishing: bool, **given: Any) -> None:  
     radii, kappa = session.stored.radii, given["kappa"]
     sampling = {name: given[name] for name in ("seed", "device", "steps", "top_k")}
     with session.progress() as progress:
-        tables = {
-            name: attack_points(
-                session.problem,
-                radii,
-                method=name,
-                kappas=None if kappa is None else (kappa,),
-                limits=session.limits,
-                progress=lambda done, total: progress("attack", done / max(total, 1)),
-                **sampling,
-            )
-            for name in parts_of(method, by_reach=kappa is not None)
-        }
+
+        def tell(done: int, total: int) -> None:
+            progress("attack", done / max(total, 1))
+
+        tables, names = {}, parts_of(method, by_reach=kappa is not None)
+        for k, name in enumerate(names):
+            with session.limits.part(k, len(names) + 1):
+                tables[name] = attack_points(
+                    session.problem,
+                    radii,
+                    method=name,
+                    kappas=None if kappa is None else (kappa,),
+                    limits=session.limits,
+                    progress=tell,
+                    **sampling,
+                )
         if method == "all":
             tables["all"] = joined(list(tables.values()))
-        found = flip_atoms(session.problem, limits=session.limits, **sampling)
+        with session.limits.part(len(names), len(names) + 1):
+            found = flip_atoms(session.problem, limits=session.limits, progress=tell, **sampling)
         if polishing:
+            progress("polishing", math.nan)
             tables = {name: _polished(session, atoms, radii) for name, atoms in tables.items()}
             found = _polished(session, found, (1.0,))
         flips = distances_of(found)

@@ -111,8 +111,8 @@ class _Run:
         cells = None
         if any(name in METHODS and METHODS[name].searches for name in kept):
             cells = self._cells(progress)
-        for name in kept:
-            progress(name, float("nan"))
+        for k, name in enumerate(kept):
+            progress(f"{name} ({k + 1} of {len(kept)})", float("nan"))
             try:
                 if name in METHODS:
                     self.found.append(METHODS[name].make(problem, Means(cells, limits)))
