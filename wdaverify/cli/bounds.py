@@ -130,6 +130,7 @@ def attack(problem: Path, method: str, polishing: bool, **given: Any) -> None:  
             "rows": rows,
             "distances": [float(d) if d < float("inf") else None for d in flips],
             "accuracy": _accuracy(session, flips, kappa),
+            "stopped": None if stopped is None else str(stopped),
         }
     )
     session.finish(stopped)

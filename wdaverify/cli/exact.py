@@ -215,6 +215,7 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
                     worst.points, worst.labels, worst.weights, worst.origin, strict=True
                 )
             ],
+            "stopped": None if solver.stopped is None else str(solver.stopped),
         }
     )
     session.finish(solver.stopped)
@@ -256,6 +257,7 @@ def distances(problem: Path, **given: Any) -> None:  # noqa: ANN401
             "engine": session.engine.engine,
             "lower": found.lower,
             "upper": found.upper,
+            "stopped": None if solver.stopped is None else str(solver.stopped),
         }
     )
     session.finish(solver.stopped)

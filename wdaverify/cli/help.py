@@ -1,12 +1,16 @@
 """Help that teaches: options in sections, examples that run, commands by what they are for."""
 
+import codecs
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
+
+from wdaverify.cli.terminal import plain
 
 __all__ = ["Command", "Example", "Group", "Lazy", "write_examples"]
 
@@ -49,15 +53,21 @@ class Lazy(NamedTuple):
         return command
 
 
-class _Page:
-    """What both kinds of help have in common: headings in bold, arguments before options."""
+class _Page(click.Command):
+    """What both kinds of help have in common: arguments before options, ASCII where need be."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the page; click would send UTF-8 to a stream that is not made for it."""
+        text = super().get_help(ctx)
+        ascii_only = codecs.lookup(sys.stdout.encoding or "ascii").name == "ascii"
+        return plain(text) if ascii_only else text
 
     def _usage(self, pieces: list[str]) -> list[str]:
         options = [piece for piece in pieces if piece == "[OPTIONS]"]
         return [piece for piece in pieces if piece != "[OPTIONS]"] + options
 
 
-class Command(_Page, click.Command):
+class Command(_Page):
     """A command whose help has sections and examples.
 
     Parameters

@@ -5,8 +5,8 @@ A stage that knows its total says which part is finished; if it goes on as it be
 .. math:: t_\text{left} = t\,\frac{1 - f}{f - f_0}
 
 after the time :math:`t` in which the finished part went from :math:`f_0` to :math:`f`. A stage that
-does not know its total (cells, the rounds of one radius) shows what it has done and its rate, and no
-time left.
+does not know its total (cells, the rounds of one radius) shows what it has done and its rate, and
+no time left.
 """
 
 import math

@@ -52,7 +52,7 @@ def sandwich_table(result: Sandwich) -> RenderableType:
 
 
 def _title(title: str) -> Text:
-    return Text(title, style="bold", no_wrap=True)
+    return Text(title, style="bold")
 
 
 def _table() -> Table:

@@ -122,6 +122,8 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     UnsupportedError
         The engine does not cover the question, or the order is infinity, the support unbounded and
         the loss not zero-one.
+    LimitReached
+        A limit came before any bound was known (on an unbounded support).
     """
     solver = solver_for(
         problem,
@@ -149,6 +151,8 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     except LimitReached as reached:
         stopped = str(reached)
     outer = solver.outer()
+    if outer is None and stopped is not None:
+        raise LimitReached(f"curve: nothing bounds the loss so early: {stopped}")
     if outer is None:
         raise UnsupportedError(
             f"curve: {problem.loss.name} has no finite bound on this support; ask for radii"
