@@ -89,7 +89,7 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
         Something could not be shown: the engine was wrong, or rounding too coarse.
     LimitReached
         Time ran out; no file is written. For a value an
-        :class:`~wdaverify.proof.value.UnfinishedError`, which has the engine's bracket.
+        ``wdaverify.proof.value.UnfinishedError``, which has the engine's bracket.
     """
     check_radius(radius)
     limits, progress = limits or Limits(), progress or (lambda _, __: None)
