@@ -12,8 +12,9 @@ import pytest
 import wdaverify as wv
 from wdaverify.__main__ import start as start_program
 from wdaverify.bounds.options import parts_of
-from wdaverify.cli.interrupt import interruptible
+from wdaverify.cli.interrupt import listen, signals_restored
 from wdaverify.limits import Limits
+from wdaverify.storage import write_json
 
 NEAR = 1e-7
 
@@ -53,7 +54,8 @@ def test_the_first_signal_asks_the_second_does_what_it_did(kind):
     heard, limits = [], Limits()
     before = signal.signal(kind, lambda *_: heard.append(kind))
     try:
-        with interruptible(limits):
+        with signals_restored():
+            listen(limits)
             signal.raise_signal(kind)
             assert limits.stop.is_set()
             assert heard == []
@@ -145,6 +147,19 @@ def test_ctrl_c_in_the_exact_stage(start):
     assert "interrupted" in data["stopped"]
 
 
+def test_ctrl_c_while_results_are_written_loses_none(call, monkeypatch):
+
+    def late(path: str, data: dict) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write_json(path, data)
+
+    monkeypatch.setattr("wdaverify.cli.session.write_json", late)
+    done = call("exact", "problems/relu-interval", "--json", "-")
+    assert done.code == 0
+    assert json.loads(done.out)["rows"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_ctrl_c_while_it_is_imported(monkeypatch, capsys):
     class Half:
         def __getattr__(self, name: str) -> None:
@@ -162,7 +177,8 @@ def test_ctrl_c_before_the_work_is_one_line(call, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("wdaverify.cli.session.load_stored", interrupt)
-    assert call("exact", "problems/moons") == (3, "", "wdaverify: interrupted\n")
+    done = call("exact", "problems/moons")
+    assert (done.code, done.out, done.err.strip()) == (3, "", "wdaverify: interrupted")
 
 
 @pytest.mark.slow

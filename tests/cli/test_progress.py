@@ -162,7 +162,7 @@ def test_without_a_terminal_a_line_now_and_then(clock, capsys):
 
 def frames(text: str) -> list[str]:
     """What the line showed, frame by frame."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-ln-z]", "\n", re.sub(r"\x1b\[[0-9;]*m", "", text))
     return [line.strip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
 
 

@@ -9,6 +9,7 @@ import click
 
 from wdaverify import __version__
 from wdaverify.cli.help import WIDEST, Example, Group, Lazy
+from wdaverify.cli.interrupt import signals_restored
 from wdaverify.cli.terminal import colours, streams
 from wdaverify.errors import CheckFailedError, LimitReached, SandwichViolation, WDAVerifyError
 
@@ -65,7 +66,7 @@ def app() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    with streams():
+    with streams(), signals_restored():
         code = _run(arguments)
     sys.exit(code)
 

@@ -8,34 +8,40 @@ from types import FrameType
 
 from wdaverify.limits import Limits
 
-__all__ = ["interruptible"]
+__all__ = ["listen", "signals_restored"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and what a batch system sends some time before it kills."""
 
 
-@contextmanager
-def interruptible(limits: Limits) -> Iterator[None]:
-    """Turn the first signal into a stop at the next check; the second one does what it always did.
+def listen(limits: Limits) -> None:
+    """Turn the first signal into a stop at the next check; the second does what it always did.
 
+    It stays so until the results are written: a Ctrl-C that comes just then must not lose them.
     Outside the main thread, where signals cannot be caught, nothing changes.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def stop(_: int, __: FrameType | None) -> None:
+        limits.stop.set()
+        for number, old in before.items():
+            signal.signal(number, old)
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
+
+
+@contextmanager
+def signals_restored() -> Iterator[None]:
+    """Leave the signals as they were found."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def restore() -> None:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-    def stop(_: int, __: FrameType | None) -> None:
-        limits.stop.set()
-        restore()
-
-    for number in SIGNALS:
-        signal.signal(number, stop)
     try:
         yield
     finally:
-        restore()
+        for number, old in before.items():
+            signal.signal(number, old)

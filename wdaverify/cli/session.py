@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from wdaverify.cli.interrupt import interruptible
+from wdaverify.cli.interrupt import listen
 from wdaverify.cli.progress import Forecast, shown
 from wdaverify.cli.terminal import Screen
 from wdaverify.errors import LimitReached, UnsupportedError
@@ -99,7 +99,8 @@ class Session:
         """Show how far the work is; turn the first Ctrl-C into a stop at the next check."""
         forecast = Forecast(self.limits, len(self.stored.radii))
         try:
-            with interruptible(self.limits), shown(forecast, quiet=self.quiet) as tell:
+            listen(self.limits)
+            with shown(forecast, quiet=self.quiet) as tell:
                 self.limits.watch.append(tell.detail)
                 yield tell.stage
         except UnsupportedError as error:
