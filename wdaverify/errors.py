@@ -1,10 +1,11 @@
 """Everything that can go wrong, by whose fault it is.
 
-The command line turns the first three into exit code 2, `SandwichViolation` into 1 and
-`LimitReached` into 3.
+The command line turns `SandwichViolation` and `CheckFailedError` into exit code 1, `LimitReached`
+into 3 and the others into 2.
 """
 
 __all__ = [
+    "CheckFailedError",
     "EnumerationError",
     "LimitReached",
     "ProblemError",
@@ -33,6 +34,10 @@ class SolverError(WDAVerifyError, RuntimeError):
 
 class EnumerationError(WDAVerifyError, RuntimeError):
     """A complex of cells violates one of its invariants."""
+
+
+class CheckFailedError(WDAVerifyError):
+    """A known answer was missed, or a proof is rejected."""
 
 
 class LimitReached(WDAVerifyError, RuntimeError):  # noqa: N818  (the public contract fixes the name)

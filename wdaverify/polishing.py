@@ -146,8 +146,9 @@ class _Search:
     def round(self, bases: list[_Base]) -> None:
         """Polish every base in its cell and in those across its facets."""
         try:
-            for base in bases:
+            for done, base in enumerate(bases):
                 self._limits.check("polishing")
+                self._limits.report(f"point {done} of {len(bases)}")
                 for pattern in self._patterns(base.point):
                     self._solve(base, pattern)
         finally:

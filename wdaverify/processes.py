@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Client, Connection, Listener, wait
 from types import FrameType
 from typing import Any
@@ -74,11 +75,11 @@ class Processes:
         SolverError
             The process ended without an answer.
         """
-        end, process, told = self._ends[worker], self._processes[worker], False
+        end, told = self._ends[worker], False
         try:
             while not end.poll(WAIT):
                 if self.limits.stop.is_set() and not told:
-                    process.send_signal(signal.SIGINT)
+                    self._interrupt(range(len(self)))
                     told = True
             answer = end.recv()
         except (EOFError, ConnectionError):
@@ -95,8 +96,7 @@ class Processes:
             if ready:
                 return next(worker for worker in among if self._ends[worker] is ready[0])
             if self.limits.stop.is_set() and not told:
-                for worker in among:
-                    self._processes[worker].send_signal(signal.SIGINT)
+                self._interrupt(among)
                 told = True
 
     def close(self, *, interrupt: bool = False) -> None:
@@ -107,6 +107,10 @@ class Processes:
         for end, process in zip(self._ends, self._processes, strict=True):
             end.close()
             process.wait(timeout=10.0)
+
+    def _interrupt(self, workers: Iterable[int]) -> None:
+        for worker in workers:
+            self._processes[worker].send_signal(signal.SIGINT)
 
     def _gone(self, worker: int) -> SolverError:
         process = self._processes[worker].pid
@@ -131,6 +135,7 @@ def serve(address: str) -> None:
         stop.set()
 
     signal.signal(signal.SIGINT, interrupt)
+    threading.Thread(target=_outlive, args=(os.getppid(), stop), daemon=True).start()
     with Client(address, authkey=sys.stdin.buffer.read(KEY)) as end:
         make, seconds, gigabytes, cells = end.recv()
         service = make(Limits(seconds=seconds, gigabytes=gigabytes, cells=cells, stop=stop))
@@ -147,3 +152,10 @@ def serve(address: str) -> None:
                 end.send(answer)
             except ConnectionError:
                 return
+
+
+def _outlive(parent: int, stop: threading.Event) -> None:
+    """Stop the work of this process when the one that asked for it has ended, however it did."""
+    while os.getppid() == parent:
+        time.sleep(WAIT)
+    stop.set()

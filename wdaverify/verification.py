@@ -206,11 +206,14 @@ def sandwich(  # noqa: PLR0913
     for k, radius in enumerate(radii if solver is not None else []):
         assert solver is not None
         before = stages.limits.elapsed
-        values[k] = solver.solve(radius), stages.limits.elapsed - before
+        with stages.limits.part(k, len(radii)):
+            values[k] = solver.solve(radius), stages.limits.elapsed - before
     stages.done("exact")
     oracle = None if desk is None else desk.oracle
     listed = oracle.cells if isinstance(oracle, CellOracle) else None
+    stages.progress("certificates", math.nan)
     found = tuple(certificates(problem, cells=listed, limits=stages.limits))
+    stages.progress("asymptotic slope", math.nan)
     slope = None if stopped else _slope(problem, stages.limits)
     stages.done("certificates")
     lower = {"attack": [attacked.distribution(r).risk(problem) for r in radii]}

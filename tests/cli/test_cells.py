@@ -9,7 +9,6 @@ import pytest
 
 import wdaverify as wv
 from wdaverify.cli import main
-from wdaverify.cli.session import _Phrase
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import PieceProgram
 
@@ -72,18 +71,6 @@ def test_workers_count_the_same_cells(capsys, monkeypatch):
     code, out, _ = call(capsys, MOONS, "--workers", "2", "--max-cells", "10", "--json", "-")
     assert code == 3
     assert json.loads(out)["complete"] is False
-
-
-def test_progress_tells_the_rate(monkeypatch):
-    times = iter([0.0, 0.1, 2.0, 3.0, 4.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(times))
-    phrase = _Phrase()
-    assert phrase("cells", 1.0) == "cells: 1 found"
-    assert phrase("cells", 50.0) == "cells: 50 found"
-    assert phrase("cells", 2001.0) == "cells: 2,001 found, 1,000 cells/s"
-    assert phrase("cells", 10.0) == "cells: 10 found"
-    assert phrase("cells", 30.0) == "cells: 30 found, 20 cells/s"
-    assert phrase("picture", float("nan")) == "picture"
 
 
 # balls -------------------------------------------------------------------------------------

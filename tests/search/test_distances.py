@@ -120,7 +120,8 @@ def test_those_who_watch_are_told_how_far_it_is():
     label = int(problem.labels[0])
     points = problem.points[problem.labels == label]
     words, limits = [], Limits()
-    limits.watch.append(words.append)
+    parts = []
+    limits.watch.append(lambda text, part: (words.append(text), parts.append(part)))
     search = LabelDistances(
         problem.network, problem.support, problem.cost, points, label, limits=limits
     )
@@ -128,6 +129,7 @@ def test_those_who_watch_are_told_how_far_it_is():
     opened = [int(text.split()[0]) for text in words]
     assert opened[0] == len(points)
     assert 0 < opened[-1] < len(points)
+    assert parts == [1 - count / len(points) for count in opened]
 
 
 def test_an_error_very_near_is_bracketed_as_well_as_rounding_allows():

@@ -5,6 +5,7 @@ needs no cells and so does not share the enumerator with the exact value.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,16 +107,18 @@ def certificates(
     require_plain(problem, "certificates")
     means = Means(cells, limits or Limits(), QUICK)
     searchable = cells is not None or _work(problem.network) <= WORK
+    kept = [
+        method
+        for method in METHODS.values()
+        if method.standard
+        and method.refuses(problem) is None
+        and (searchable or not method.searches)
+    ]
     found: list[Certified] = []
-    for method in METHODS.values():
-        if not method.standard or method.refuses(problem) is not None:
-            continue
-        if method.searches and not searchable:
-            continue
-        try:
+    for done, method in enumerate(kept):
+        with suppress(UnsupportedError), means.limits.part(done, len(kept)):
+            means.limits.report(method.name)
             found.append(method.make(problem, means))
-        except UnsupportedError:
-            continue
     return found
 
 

@@ -67,6 +67,7 @@ class _Search:
                 break
             taken = [heapq.heappop(self.queue) for _ in range(min(BATCH, len(self.queue)))]
             self.nodes += len(taken)
+            limits.report(f"{self.nodes:,} partial patterns")
             for bound, _, node in taken:
                 if -bound > enough:
                     self._split(node, -bound)

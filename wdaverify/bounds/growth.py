@@ -171,6 +171,7 @@ def growth_certificate(  # noqa: PLR0913
     chunks = list(desk.chunks(ladder.shape[1]))
     for done, samples in enumerate(chunks):
         limits.check("growth certificate")
+        limits.report("growth", done / len(chunks))
         parts += desk.parts(samples, ladder[samples], bounded=bounded)
         if progress is not None:
             progress((done + 1) / len(chunks))

@@ -154,8 +154,9 @@ def _sizes(
     if not bounded or cells.frame.dimension == 0:
         return None, None, {}
     radii, shapes = [], []
-    for k in bounded:
+    for done, k in enumerate(bounded):
         limits.check(DOING)
+        limits.report(f"cell {done:,} of {len(bounded):,}", done / len(bounded))
         radii.append(geometry.ball(k).radius)
         if geometry.measurable:
             shapes.append(geometry.shape(k))

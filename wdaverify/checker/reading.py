@@ -8,7 +8,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from gzip import GzipFile
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -134,9 +134,16 @@ def table(value: JSON, allowed: frozenset[str], required: frozenset[str] = froze
 
 
 class Lines:
-    """The lines of a gzip stream, one JSON value each; ``count`` is the number of the last."""
+    """The lines of a gzip stream, one JSON value each; ``count`` is the number of the last.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Parameters
+    ----------
+    told
+        Called now and then with the number of compressed bytes read.
+    """
+
+    def __init__(self, file: BinaryIO, told: Callable[[int], None] | None = None) -> None:
+        self._raw, self._told = file, told
         self._file = GzipFile(fileobj=file)
         self._size = 0
         self.count = 0
@@ -148,6 +155,8 @@ class Lines:
         except (OSError, EOFError, zlib.error) as error:
             raise Rejected(f"the gzip stream is damaged: {error}") from None
         self.count += 1
+        if self._told is not None:
+            self._told(self._raw.tell())
         self._size += len(line)
         if len(line) > LINE or self._size > TOTAL:
             raise Rejected(f"more than {LINE} bytes in a line or {TOTAL} in all")

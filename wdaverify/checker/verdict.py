@@ -2,6 +2,7 @@
 
 import math
 import string
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,8 +65,13 @@ class Verdict(NamedTuple):
         }
 
 
-def check_file(path: Path | str) -> Verdict:
+def check_file(path: Path | str, told: Callable[[int], None] | None = None) -> Verdict:
     """Check a proof file.
+
+    Parameters
+    ----------
+    told
+        Called before every line with the number of bytes of the file that were read.
 
     Raises
     ------
@@ -74,7 +80,7 @@ def check_file(path: Path | str) -> Verdict:
     """
     try:
         with Path(path).open("rb") as file:
-            return _checked(Lines(file))
+            return _checked(Lines(file, told))
     except OSError as error:
         raise NotAProofError(f"{path}: {error.strerror or error}") from None
 

@@ -1,5 +1,6 @@
 """``wdaverify attack``: lower bounds."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import click
 from wdaverify.arrays import Floats
 from wdaverify.atoms import Atoms
 from wdaverify.cli import options
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import Words
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import figure, plain_table
 from wdaverify.errors import ProblemError
@@ -15,12 +18,35 @@ from wdaverify.registry import load_extensions
 
 __all__ = ["attack"]
 
+NAMES = (
+    "wda", "wda++", "a3-wda", "point-wise", "all",
+    "reference-wda", "reference-wda++", "reference-a3-wda",
+)  # fmt: skip
+"""The methods, for the shell: the attack knows them too, but importing it takes seconds."""
 
-@click.command(epilog="Example: wdaverify attack problems/moons --radius 0.05 --seed 1")
+
+@click.command(
+    cls=Command,
+    section="Attack",
+    examples=(
+        Example(
+            "One radius, another seed",
+            "wdaverify attack problems/moons --radius 0.05 --seed 1",
+        ),
+        Example(
+            "All methods side by side",
+            "wdaverify attack problems/moons --samples 10 --radius 0.05 --method all",
+        ),
+        Example(
+            "The best that the cells of the points found allow",
+            "wdaverify attack problems/moons --radius 0.05 --polish",
+        ),
+    ),
+)
 @options.problem
 @options.question
 @click.option(
-    "--method", default="wda", show_default=True,
+    "--method", type=Words(NAMES), metavar="METHOD", default="wda", show_default=True,
     help="wda, wda++, a3-wda, point-wise, all of them, or reference-wda, reference-wda++, "
     "reference-a3-wda: as published.",
 )  # fmt: skip
@@ -31,9 +57,12 @@ __all__ = ["attack"]
     metavar="K",
     help="Move the share 1/K of the mass, K times as far; a ladder when omitted.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option(
-    "--top-k", type=click.IntRange(min=1), default=9, show_default=True,
+    "--steps", type=click.IntRange(min=1), default=20, show_default=True, metavar="S",
+    help="Steps of each climb.",
+)  # fmt: skip
+@click.option(
+    "--top-k", type=click.IntRange(min=1), default=9, show_default=True, metavar="K",
     help="How many wrong classes are tried for each sample.",
 )  # fmt: skip
 @click.option(
@@ -61,22 +90,28 @@ def attack(problem: Path, method: str, polishing: bool, **given: Any) -> None:  
     radii, kappa, question = session.stored.radii, given["kappa"], session.units.problem
     sampling = {name: given[name] for name in ("seed", "device", "steps", "top_k")}
     with session.progress() as progress:
-        tables = {
-            name: attack_points(
-                question,
-                radii,
-                method=name,
-                kappas=None if kappa is None else (kappa,),
-                limits=session.limits,
-                progress=lambda done, total: progress("attack", done / max(total, 1)),
-                **sampling,
-            )
-            for name in parts_of(method, by_reach=kappa is not None)
-        }
+
+        def tell(done: int, total: int) -> None:
+            progress("attack", done / max(total, 1))
+
+        tables, names = {}, parts_of(method, by_reach=kappa is not None)
+        for k, name in enumerate(names):
+            with session.limits.part(k, len(names) + 1):
+                tables[name] = attack_points(
+                    question,
+                    radii,
+                    method=name,
+                    kappas=None if kappa is None else (kappa,),
+                    limits=session.limits,
+                    progress=tell,
+                    **sampling,
+                )
         if method == "all":
             tables["all"] = joined(list(tables.values()))
-        found = flip_atoms(question, limits=session.limits, **sampling)
+        with session.limits.part(len(names), len(names) + 1):
+            found = flip_atoms(question, limits=session.limits, progress=tell, **sampling)
         if polishing:
+            progress("polishing", math.nan)
             tables = {name: _polished(session, atoms, radii) for name, atoms in tables.items()}
             found = _polished(session, found, (1.0,))
         flips = distances_of(found)
@@ -97,6 +132,7 @@ def attack(problem: Path, method: str, polishing: bool, **given: Any) -> None:  
             "rows": rows,
             "distances": [float(d) if d < float("inf") else None for d in flips],
             "accuracy": _accuracy(session, flips, kappa),
+            "stopped": None if stopped is None else str(stopped),
         }
     )
     session.finish(stopped)

@@ -15,6 +15,8 @@ from wdaverify.cells.statistics import statistics_of
 from wdaverify.cells.stream import cell_blocks
 from wdaverify.cli import options
 from wdaverify.cli.cells_tables import count_table, statistics_fields, statistics_tables
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import OutputFile, picture
 from wdaverify.cli.scenes import Scene, ball_of, slice_of, whole
 from wdaverify.cli.session import Session
 from wdaverify.errors import LimitReached, ProblemError
@@ -32,7 +34,21 @@ class Answer(NamedTuple):
     fields: dict[str, Any]
 
 
-@click.command(epilog="Example: wdaverify cells problems/moons --statistics --plot moons.png")
+@click.command(
+    cls=Command,
+    section="Cells",
+    examples=(
+        Example(
+            "How many there are, and how they look",
+            "wdaverify cells problems/moons --statistics --plot cells.png",
+        ),
+        Example("Those near sample 3", "wdaverify cells problems/moons --ball 3 0.05"),
+        Example(
+            "A slice in features 2 and 3 through sample 7",
+            "wdaverify cells problems/iris --slice 2,3 --at 7",
+        ),
+    ),
+)
 @options.problem
 @options.limits
 @options.enumeration
@@ -42,14 +58,14 @@ class Answer(NamedTuple):
     "sample, or coordinates: 0.3,0.7",
 )  # fmt: skip
 @click.option(
-    "--graph", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.graphml",
+    "--graph", type=OutputFile(), metavar="FILE.graphml",
     help="Write the adjacency graph.",
 )  # fmt: skip
 @click.option(
     "--statistics", is_flag=True, help="Also neighbours, sizes, volumes, depth and samples."
 )
 @click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+    "--plot", type=OutputFile(check=picture), metavar="FILE.png",
     help="Draw cells, samples and decision boundary; a slice, where there are more than two "
     "features.",
 )  # fmt: skip
@@ -80,7 +96,7 @@ def cells(problem: Path, **given: Any) -> None:  # noqa: ANN401
 
 
 def _check_options(given: dict[str, Any]) -> None:
-    """Refuse options that mean nothing together, and pictures of no known format.
+    """Refuse options that mean nothing together.
 
     Raises
     ------
@@ -95,10 +111,6 @@ def _check_options(given: dict[str, Any]) -> None:
         raise ProblemError("--ball: the walk knows neither --workers nor --device, leave them out")
     if given["at"] is not None and not {"slice", "plot"} & set(others):
         raise ProblemError("--at: expected --slice or --plot beside it, found neither")
-    if given["plot"] is not None:
-        from wdaverify.plot.saving import check_suffix  # noqa: PLC0415  (matplotlib is slow)
-
-        check_suffix(given["plot"])
 
 
 class _Run:

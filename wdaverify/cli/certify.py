@@ -21,6 +21,8 @@ from wdaverify.bounds.statements import Certified, Means
 from wdaverify.bounds.tightness import Tightness, tightness
 from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.cli import options
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import Words
 from wdaverify.cli.scenes import ball_of
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import figure, plain_table
@@ -36,10 +38,27 @@ NAMES = (*METHODS, *OTHERS)
 LOCAL = "Lipschitz constants in the ball; by themselves no bound on the worst-case value"
 
 
-@click.command(epilog="Example: wdaverify certify problems/iris --method margin-lipschitz")
+@click.command(
+    cls=Command,
+    section="Certificates",
+    examples=(
+        Example(
+            "Every method that proves something",
+            "wdaverify certify problems/moons --radius 0.05",
+        ),
+        Example("One of them", "wdaverify certify problems/iris --method margin-lipschitz"),
+        Example(
+            "Lipschitz constants near sample 3",
+            "wdaverify certify problems/moons --ball 3 0.1",
+        ),
+    ),
+)
 @options.problem
 @options.question
-@click.option("--method", default="all", show_default=True, help=f"{', '.join(NAMES)} or all.")
+@click.option(
+    "--method", type=Words((*NAMES, "all")), metavar="METHOD", default="all", show_default=True,
+    help=f"{', '.join(NAMES)} or all.",
+)  # fmt: skip
 @click.option(
     "--ball", nargs=2, metavar="CENTRE RADIUS",
     help="Print the Lipschitz constants in this ball of the ground norm instead; CENTRE is the "
@@ -98,8 +117,8 @@ class _Run:
         cells = None
         if any(name in METHODS and METHODS[name].searches for name in kept):
             cells = self._cells(progress)
-        for name in kept:
-            progress(name, float("nan"))
+        for k, name in enumerate(kept):
+            progress(f"{name} ({k + 1} of {len(kept)})", float("nan"))
             try:
                 if name in METHODS:
                     self.found.append(METHODS[name].make(problem, Means(cells, limits)))

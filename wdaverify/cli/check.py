@@ -8,17 +8,30 @@ import click
 
 from wdaverify.checker.verdict import NotAProofError, Verdict, check_file, describe
 from wdaverify.cli import options
-from wdaverify.cli.session import SCHEMA, CheckFailedError
-from wdaverify.errors import ProblemError
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import ProblemPath
+from wdaverify.cli.progress import Forecast, shown
+from wdaverify.cli.session import json_head
+from wdaverify.errors import CheckFailedError, ProblemError
+from wdaverify.limits import Limits
 from wdaverify.proof.question import question_digest
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 
 __all__ = ["check"]
 
 
-@click.command(epilog="Example: wdaverify check moons.proof problems/moons --radius 0.05")
+@click.command(
+    cls=Command,
+    examples=(
+        Example("What a file proves", "wdaverify check iris.proof"),
+        Example(
+            "Also that it is about this question",
+            "wdaverify check iris.proof problems/iris --samples 10 --radius 0.05",
+        ),
+    ),
+)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("problem", type=click.Path(path_type=Path), required=False)
+@click.argument("problem", type=ProblemPath(), required=False)
 @options.question
 @options.output
 def check(file: Path, problem: Path | None, **given: Any) -> None:  # noqa: ANN401
@@ -31,7 +44,7 @@ def check(file: Path, problem: Path | None, **given: Any) -> None:  # noqa: ANN4
     """
     stored, started = _stored(problem, given), time.monotonic()
     try:
-        verdict = check_file(file)
+        verdict = _checked(file, quiet=given["quiet"])
     except NotAProofError as error:
         raise ProblemError(str(error)) from None
     if stored is not None and verdict.accepted:
@@ -39,12 +52,18 @@ def check(file: Path, problem: Path | None, **given: Any) -> None:  # noqa: ANN4
     if not given["quiet"] and given["json_file"] != "-":
         click.echo(describe(verdict))
     if given["json_file"] is not None:
-        head = {"schema": SCHEMA, "command": "check",
-                "problem": None if stored is None else stored.problem.name,
-                "file": str(file), "seconds": round(time.monotonic() - started, 6)}  # fmt: skip
-        write_json(given["json_file"], head | verdict.fields())
+        head = json_head("check", started, None if stored is None else stored.problem.name)
+        write_json(given["json_file"], head | {"file": str(file)} | verdict.fields())
     if not verdict.accepted:
         raise CheckFailedError(f"{file}: proof rejected: {verdict.reason}")
+
+
+def _checked(file: Path, *, quiet: bool) -> Verdict:
+    """Check a file, showing how much of it is read."""
+    forecast = Forecast(Limits())
+    size = max(1, file.stat().st_size) if file.is_file() else 1
+    with shown(forecast, quiet=quiet) as tell:
+        return check_file(file, lambda read: tell.stage("checking the proof", read / size))
 
 
 def _stored(problem: Path | None, given: dict[str, Any]) -> StoredProblem | None:

@@ -8,6 +8,8 @@ import click
 import numpy as np
 
 from wdaverify.cli import options
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import OutputFile
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import exact_row, figure, gap, plain_table
 from wdaverify.errors import ProblemError
@@ -39,7 +41,23 @@ def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSo
     )
 
 
-@click.command(epilog="Example: wdaverify exact problems/iris --norm l1 --radius 0.1")
+@click.command(
+    cls=Command,
+    examples=(
+        Example(
+            "Another norm and radius than the file has",
+            "wdaverify exact problems/iris --norm l1 --radius 0.1",
+        ),
+        Example(
+            "Several radii, as JSON",
+            "wdaverify exact problems/moons --radius 0.02 --radius 0.04 --json -",
+        ),
+        Example(
+            "Search where there are too many cells to list",
+            "wdaverify exact problems/breast --samples 5 --engine search",
+        ),
+    ),
+)
 @options.problem
 @options.question
 @options.compute
@@ -78,7 +96,20 @@ def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
     session.finish(solver.stopped)
 
 
-@click.command(epilog="Example: wdaverify curve problems/absolute-value --json curve.json")
+@click.command(
+    cls=Command,
+    examples=(
+        Example("The corners of the curve", "wdaverify curve problems/absolute-value"),
+        Example(
+            "A curved value, good enough to draw",
+            "wdaverify curve problems/moons --samples 10 --tolerance 1e-4 --json curve.json",
+        ),
+        Example(
+            "Robust accuracy at every radius",
+            "wdaverify curve problems/moons --loss zero-one",
+        ),
+    ),
+)
 @options.problem
 @options.question_without_radius
 @options.compute
@@ -121,13 +152,24 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
 
 
 @click.command(
-    "worst-case", epilog="Example: wdaverify worst-case problems/moons --radius 0.1 --out worst.npz"
+    "worst-case",
+    cls=Command,
+    examples=(
+        Example(
+            "Which samples move, and how far",
+            "wdaverify worst-case problems/moons --radius 0.1",
+        ),
+        Example(
+            "Its atoms as arrays: points, labels, weights, origin",
+            "wdaverify worst-case problems/iris --radius 0.05 --out worst.npz",
+        ),
+    ),
 )
 @options.problem
 @options.question
 @options.compute
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npz",
+    "--out", type=OutputFile(), metavar="FILE.npz",
     help="Write the distribution: points, labels, weights, origin.",
 )  # fmt: skip
 @options.output
@@ -173,12 +215,22 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
                     worst.points, worst.labels, worst.weights, worst.origin, strict=True
                 )
             ],
+            "stopped": None if solver.stopped is None else str(solver.stopped),
         }
     )
     session.finish(solver.stopped)
 
 
-@click.command(epilog="Example: wdaverify distances problems/iris --samples 10")
+@click.command(
+    cls=Command,
+    examples=(
+        Example("In the norm of the file", "wdaverify distances problems/iris --samples 10"),
+        Example(
+            "In another one, as JSON",
+            "wdaverify distances problems/moons --norm l2 --json -",
+        ),
+    ),
+)
 @options.problem
 @options.norm_and_samples
 @options.engine_and_limits
@@ -205,6 +257,7 @@ def distances(problem: Path, **given: Any) -> None:  # noqa: ANN401
             "engine": session.engine.engine,
             "lower": found.lower,
             "upper": found.upper,
+            "stopped": None if solver.stopped is None else str(solver.stopped),
         }
     )
     session.finish(solver.stopped)

@@ -1,11 +1,11 @@
 """Options that several commands share; a command takes only those that mean something to it."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
+from wdaverify.cli.parameters import OutputFile, ProblemPath, Words
 from wdaverify.loss import LOSSES
 from wdaverify.norms import NORMS
 from wdaverify.tolerances import EXACT
@@ -36,15 +36,24 @@ def _all(*decorators: Callable[[Command], Command]) -> Callable[[Command], Comma
     return decorate
 
 
-problem = click.argument("problem", type=click.Path(path_type=Path))
+problem = click.argument("problem", type=ProblemPath())
 
 _RADIUS = click.option(
     "--radius", "radii", type=float, multiple=True, metavar="R",
     help="Wasserstein radius; may be given several times and replaces the file's radii.",
 )  # fmt: skip
-_LOSS = click.option("--loss", help=f"Replace the file's loss: {', '.join(LOSSES)}.")
-_NORM = click.option("--norm", help=f"Replace the file's ground norm: {', '.join(NORMS)}.")
-_ORDER = click.option("--order", help='Replace the file\'s order: a number p >= 1, or "inf".')
+_LOSS = click.option(
+    "--loss", type=Words(LOSSES), metavar="LOSS",
+    help=f"Replace the file's loss: {', '.join(LOSSES)}.",
+)  # fmt: skip
+_NORM = click.option(
+    "--norm", type=Words(NORMS), metavar="NORM",
+    help=f"Replace the file's ground norm: {', '.join(NORMS)}.",
+)  # fmt: skip
+_ORDER = click.option(
+    "--order", type=Words(("1", "2", "inf")), metavar="P",
+    help='Replace the file\'s order: a number p >= 1, or "inf".',
+)  # fmt: skip
 _LABEL_COST = click.option(
     "--label-cost", type=float, metavar="C", help="Replace the file's cost of a label move."
 )
@@ -52,18 +61,21 @@ _SAMPLES = click.option(
     "--samples", type=int, metavar="N", help="Use the first N samples; weights are renormalised."
 )
 _ENGINE = click.option(
-    "--engine", default="auto", show_default=True, help="auto, cells, search or milp."
-)
+    "--engine", type=Words(("auto", "cells", "search", "milp")), metavar="ENGINE", default="auto",
+    show_default=True, help="Which exact engine answers: auto, cells, search or milp.",
+)  # fmt: skip
 _TOLERANCE = click.option(
     "--tolerance", type=click.FloatRange(min=0, min_open=True), default=EXACT, show_default=True,
-    help="Relative gap that counts as exact.",
+    metavar="T", help="Relative gap that counts as exact.",
 )  # fmt: skip
 _SEED = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the attack."
-)
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S",
+    help="Seed of the attack.",
+)  # fmt: skip
 _DEVICE = click.option(
-    "--device", default="cpu", show_default=True, help="Where the attack runs: cpu or cuda."
-)
+    "--device", type=Words(("cpu", "cuda")), metavar="DEVICE", default="cpu", show_default=True,
+    help="Where the attack runs: cpu or cuda.",
+)  # fmt: skip
 _WORKERS = click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="W",
     help="Processes that share the exact engine's work.",
@@ -83,10 +95,10 @@ _LIMITS = (
     ),
 )  # fmt: skip
 _JSON = click.option(
-    "--json", "json_file", metavar="FILE",
+    "--json", "json_file", type=OutputFile(path_type=str, allow_dash=True), metavar="FILE",
     help="Write the result as JSON; - is standard output, and then nothing else goes there.",
 )  # fmt: skip
-_QUIET = click.option("--quiet", is_flag=True, help="No progress and no table.")
+_QUIET = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 question = _all(_RADIUS, _LOSS, _NORM, _ORDER, _LABEL_COST, _SAMPLES)
 """The whole question."""
@@ -112,7 +124,7 @@ enumeration = _all(
         help="Processes that share the enumeration; the cells are the same.",
     ),
     click.option(
-        "--device", default="cpu", show_default=True,
+        "--device", type=Words(("cpu", "cuda")), metavar="DEVICE", default="cpu", show_default=True,
         help="Where vertices are evaluated, in low dimension: cpu or cuda; the cells are the same.",
     ),
 )  # fmt: skip

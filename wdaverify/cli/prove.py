@@ -1,5 +1,6 @@
 """Commands that write proofs and look at them from the other side: ``prove`` and ``replay``."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ import numpy as np
 
 from wdaverify.checker.question import read_question
 from wdaverify.cli import options
-from wdaverify.cli.session import SCHEMA, Session
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import OutputFile, ProblemPath
+from wdaverify.cli.session import Session, json_head
 from wdaverify.cli.tables import figure, plain_table
-from wdaverify.errors import ProblemError
+from wdaverify.errors import LimitReached, ProblemError
 from wdaverify.exact.engine import Choice, choose_engine
-from wdaverify.exact.solve import solve
+from wdaverify.exact.solve import solver_for
 from wdaverify.proof.prove import KINDS, prove
 from wdaverify.proof.question import question_line
+from wdaverify.proof.value import UnfinishedError
 from wdaverify.replay.replay import Atoms, Replay, atoms_of_proof, network_of
 from wdaverify.replay.replay import replay as play
 from wdaverify.storage import write_json
@@ -34,7 +38,19 @@ def _radius(session: Session) -> float:
 
 
 @click.command(
-    "prove", epilog="Example: wdaverify prove problems/moons --radius 0.05 --out moons.proof"
+    "prove",
+    cls=Command,
+    section="Proof",
+    examples=(
+        Example(
+            "The worst-case value at one radius",
+            "wdaverify prove problems/iris --samples 10 --radius 0.05 --out iris.proof",
+        ),
+        Example(
+            "The cell Lipschitz constant",
+            "wdaverify prove problems/moons --radius 0.05 --of lipschitz --out lipschitz.proof",
+        ),
+    ),
 )
 @options.problem
 @options.question
@@ -43,7 +59,7 @@ def _radius(session: Session) -> float:
     help="What is proved: the worst-case value, the cell Lipschitz constant or the slope.",
 )  # fmt: skip
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "--out", required=True, type=OutputFile(), metavar="FILE",
     help="The proof file, written whole or not at all.",
 )  # fmt: skip
 @click.option(
@@ -58,12 +74,16 @@ def prove_command(problem: Path, of: str, out: Path, unchecked: bool, **given: A
     session.engine = Choice("cells", "constants are proved over listed cells")
     if of == "value":
         session.engine = choose_engine(session.problem, given["engine"])
-    with session.progress() as progress:
-        found = prove(
-            session.problem, radius=radius, path=out, of=of, engine=session.engine.engine,
-            tolerance=given["tolerance"], checked=not unchecked, limits=session.limits,
-            progress=progress,
-        )  # fmt: skip
+    try:
+        with session.progress() as progress:
+            found = prove(
+                session.problem, radius=radius, path=out, of=of, engine=session.engine.engine,
+                tolerance=given["tolerance"], checked=not unchecked, limits=session.limits,
+                progress=progress,
+            )  # fmt: skip
+    except LimitReached as reached:
+        _unfinished(session, {"radius": radius, "of": of}, reached)
+        raise
     size = out.stat().st_size
     columns = ["radius ε", "lower", "upper", "loss of bound", "bytes"]
     row = [f"{radius:g}", figure(found.lower), figure(found.upper), f"{found.loss:.1e}", size]
@@ -81,13 +101,41 @@ def prove_command(problem: Path, of: str, out: Path, unchecked: bool, **given: A
             "loss": found.loss,
             "engine": session.engine.engine,
             "checked": not unchecked,
+            "stopped": None,
         }
     )
 
 
-@click.command("replay", epilog="Example: wdaverify replay problems/moons --radius 0.05")
-@click.argument("target", type=click.Path(path_type=Path))
-@click.argument("problem", type=click.Path(path_type=Path), required=False)
+def _unfinished(session: Session, asked: dict[str, Any], reached: LimitReached) -> None:
+    """Print and write the bracket that is known although its proof is not."""
+    value = reached.value if isinstance(reached, UnfinishedError) else None
+    if value is not None:
+        row = [f"{value.radius:g}", figure(value.lower), figure(value.upper)]
+        title = f"{session.problem.name}: known, not proved"
+        session.print(plain_table(title, ["radius ε", "lower", "upper"], [row]))
+    session.note("no proof was written")
+    ends = {
+        "lower": None if value is None else value.lower,
+        "upper": None if value is None else value.upper,
+    }
+    nothing = {"file": None, "bytes": None, "loss": None}
+    rest = {"engine": session.engine.engine, "checked": False, "stopped": str(reached)}
+    session.write(asked | ends | nothing | rest)
+
+
+@click.command(
+    "replay",
+    cls=Command,
+    examples=(
+        Example(
+            "Solve, then run the worst case in float32",
+            "wdaverify replay problems/moons --radius 0.05",
+        ),
+        Example("The atoms of a proof, in numpy", "wdaverify replay iris.proof"),
+    ),
+)
+@click.argument("target", type=ProblemPath())
+@click.argument("problem", type=ProblemPath(), required=False)
 @options.question
 @options.compute_alone
 @options.output
@@ -102,8 +150,9 @@ def replay_command(target: Path, problem: Path | None, **given: Any) -> None:  #
             raise ProblemError(f"PROBLEM: expected none after the problem {target}")
         _replay_problem(Session("replay", target, given), given)
         return
+    started = time.monotonic()
     q, atoms = atoms_of_proof(target)
-    network, path = network_of(q), None
+    network, path, session = network_of(q), None, None
     if problem is not None:
         session = Session("replay", problem, given)
         require_plain(session.problem, "replay")
@@ -114,8 +163,9 @@ def replay_command(target: Path, problem: Path | None, **given: Any) -> None:  #
     if not given["quiet"] and given["json_file"] != "-":
         click.echo(_sentence(found))
     if given["json_file"] is not None:
-        head = {"schema": SCHEMA, "command": "replay", "file": str(target)}
-        write_json(given["json_file"], head | _fields(found))
+        name = None if session is None else session.problem.name
+        head = json_head("replay", started, name)
+        write_json(given["json_file"], head | {"file": str(target)} | _fields(found))
 
 
 def _replay_problem(session: Session, given: dict[str, Any]) -> None:
@@ -123,10 +173,11 @@ def _replay_problem(session: Session, given: dict[str, Any]) -> None:
     radius = _radius(session)
     session.engine = choose_engine(session.problem, given["engine"])
     with session.progress() as progress:
-        value = solve(
-            session.problem, radius=radius, engine=session.engine.engine,
-            tolerance=given["tolerance"], limits=session.limits, progress=progress,
+        solver = solver_for(
+            session.problem, session.engine.engine, tolerance=given["tolerance"],
+            limits=session.limits, progress=progress,
         )  # fmt: skip
+        value = solver.solve(radius)
     worst = value.worst_case
     atoms = Atoms(worst.points, worst.labels, np.asarray(worst.weights))
     q = read_question(question_line(session.problem, radius))
@@ -139,7 +190,10 @@ def _replay_problem(session: Session, given: dict[str, Any]) -> None:
     title = f"{session.problem.name}: {found.atoms} worst-case atoms in {found.runtime}"
     session.print(plain_table(title, columns, [row]))
     session.note(f"predictions that differ: {found.predictions}")
-    session.write({"radius": radius, "lower": value.lower, "upper": value.upper} | _fields(found))
+    ends = {"radius": radius, "lower": value.lower, "upper": value.upper}
+    stopped = None if solver.stopped is None else str(solver.stopped)
+    session.write(ends | _fields(found) | {"stopped": stopped})
+    session.finish(solver.stopped)
 
 
 def _sentence(found: Replay) -> str:

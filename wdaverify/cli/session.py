@@ -1,32 +1,45 @@
 """What every command does around its work: read, show progress, stop cleanly, print, write."""
 
-import math
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
+from wdaverify.cli.interrupt import listen
+from wdaverify.cli.progress import Forecast, shown
+from wdaverify.cli.terminal import Screen
+from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.engine import Choice
 from wdaverify.limits import Limits
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 from wdaverify.units import Units
 
-__all__ = ["CheckFailedError", "Session"]
+__all__ = ["Session", "json_head"]
 
 SCHEMA = "wdaverify/1"
 
 
-class CheckFailedError(WDAVerifyError):
-    """A known answer was missed."""
+def json_head(
+    command: str, started: float, problem: str | None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what every JSON file begins with.
+
+    Parameters
+    ----------
+    started
+        When the command began, by the monotonic clock.
+    """
+    seconds = round(time.monotonic() - started, 6)
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "problem": problem,
+        "seconds": seconds,
+        "notes": list(notes),
+    }
 
 
 class Session:
@@ -50,7 +63,7 @@ class Session:
         self.json_file: str | None = options.get("json_file")
         self.quiet: bool = options.get("quiet", False)
         self.engine = Choice("auto", "not chosen yet")
-        self.console = Console(stderr=self.json_file == "-", highlight=False)
+        self.console = Screen(stderr=self.json_file == "-")
         self.limits = Limits(
             seconds=options.get("time_limit", float("inf")),
             gigabytes=options.get("memory_limit", float("inf")),
@@ -89,43 +102,24 @@ class Session:
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
-        """Show a spinner on a terminal; turn the first Ctrl-C into a stop at the next check."""
-        bar = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-            console=Console(stderr=True), transient=True,
-            disable=self.quiet or not sys.stderr.isatty(),
-        )  # fmt: skip
-        previous = signal.getsignal(signal.SIGINT)
-
-        def interrupt(_: int, __: FrameType | None) -> None:
-            self.limits.stop.set()
-            signal.signal(signal.SIGINT, previous)
-
-        signal.signal(signal.SIGINT, interrupt)
+        """Show how far the work is; turn the first Ctrl-C into a stop at the next check."""
+        forecast = Forecast(self.limits, len(self.stored.radii))
         try:
-            with bar:
-                task, phrase = bar.add_task("starting"), _Phrase()
-                self.limits.watch.append(
-                    lambda words: bar.update(task, description=f"{phrase.last} · {words}")
-                )
-                yield lambda stage, value: bar.update(task, description=phrase(stage, value))
+            listen(self.limits)
+            with shown(forecast, quiet=self.quiet) as tell:
+                self.limits.watch.append(tell.detail)
+                yield tell.stage
         except UnsupportedError as error:
             raise UnsupportedError(f"{self.stored.path}: {error}") from None
         finally:
-            signal.signal(signal.SIGINT, previous)
             self.limits.watch.clear()
+            self.limits.parts.clear()
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write the JSON result where it was asked for."""
         if self.json_file is None:
             return
-        head = {
-            "schema": SCHEMA,
-            "command": self.command,
-            "problem": self.problem.name,
-            "seconds": round(time.monotonic() - self.started, 6),
-            "notes": list(self.stored.notes),
-        }
+        head = json_head(self.command, self.started, self.problem.name, self.stored.notes)
         write_json(self.json_file, head | fields)
 
     def finish(self, stopped: LimitReached | str | None) -> None:
@@ -138,31 +132,3 @@ class Session:
         """
         if stopped is not None:
             raise LimitReached(f"stopped early, the bounds printed are valid: {stopped}")
-
-
-class _Phrase:
-    """What a stage and its number mean; cells have a rate since their enumeration began."""
-
-    def __init__(self) -> None:
-        self._first = (0.0, 0.0)
-        self._last = math.inf
-        self.last = "searching"
-
-    def __call__(self, stage: str, value: float) -> str:
-        self.last = self._words(stage, value)
-        return self.last
-
-    def _words(self, stage: str, value: float) -> str:
-        if stage == "attack":
-            return f"attack {value:.0%}"
-        if stage == "cells":
-            return f"cells: {value:,.0f} found{self._rate(value)}"
-        return f"{stage}: relative gap {value:.1e}" if value == value else stage  # noqa: PLR0124 (NaN)
-
-    def _rate(self, cells: float) -> str:
-        now = time.monotonic()
-        if cells < self._last:  # an enumeration begins
-            self._first = now, cells
-        self._last = cells
-        start, before = self._first
-        return f", {(cells - before) / (now - start):,.0f} cells/s" if now > start + 0.5 else ""

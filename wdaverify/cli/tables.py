@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wdaverify.bounds.certificate import constants_of
+from wdaverify.cli.sheet import Sheet
 from wdaverify.exact.answer import ExactValue
 from wdaverify.problem import Problem
 from wdaverify.verification import Sandwich
@@ -47,11 +48,11 @@ def sandwich_table(result: Sandwich) -> RenderableType:
             _status(row.status, row.attained),
         )
     title = f"{result.problem.name}: worst-case expected {result.problem.loss.name} loss"
-    return Group(_title(title), table, Text(_question(result), style="dim"))
+    return Group(_title(title), Sheet(table), Text(_question(result), style="dim"))
 
 
 def _title(title: str) -> Text:
-    return Text(title, style="bold", no_wrap=True)
+    return Text(title, style="bold")
 
 
 def _table() -> Table:
@@ -108,10 +109,10 @@ def plain_table(
     table = _table()
     table.show_header = any(columns)
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(value if isinstance(value, Text) else str(value) for value in row))
-    return Group(_title(title), table)
+    return Group(_title(title), Sheet(table))
 
 
 def exact_row(value: ExactValue) -> list[Any]:

@@ -8,8 +8,11 @@ import click
 
 from wdaverify.bounds.certificate import constants_of
 from wdaverify.cli import options
-from wdaverify.cli.session import CheckFailedError, Session
+from wdaverify.cli.help import Command, Example
+from wdaverify.cli.parameters import OutputFile, picture
+from wdaverify.cli.session import Session
 from wdaverify.cli.tables import sandwich_table, summary
+from wdaverify.errors import CheckFailedError
 from wdaverify.storage import Expected
 from wdaverify.tolerances import EXACT, scale
 from wdaverify.verification import Sandwich, sandwich
@@ -18,14 +21,29 @@ __all__ = ["verify"]
 
 
 @click.command(
-    epilog="Example: wdaverify verify problems/moons --radius 0.05 --plot moons.png --json -"
+    cls=Command,
+    examples=(
+        Example("All radii of the file", "wdaverify verify problems/iris"),
+        Example(
+            "One radius, with a picture and all digits in a file",
+            "wdaverify verify problems/moons --radius 0.05 --plot moons.png --json moons.json",
+        ),
+        Example(
+            "The worst accuracy instead of the worst loss",
+            "wdaverify verify problems/moons --loss zero-one",
+        ),
+        Example(
+            "Half a minute at most, then the bounds that are known",
+            "wdaverify verify problems/breast --samples 20 --time-limit 30",
+        ),
+    ),
 )
 @options.problem
 @options.question
 @options.compute
 @options.sampling
 @click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+    "--plot", type=OutputFile(check=picture), metavar="FILE.png",
     help="Draw value against radius with the band between the bounds.",
 )  # fmt: skip
 @options.output

@@ -9,12 +9,13 @@ from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.recession import is_bounded
 from wdaverify.distribution import Ray
 from wdaverify.errors import LimitReached
-from wdaverify.exact.distances import Distances, ErrorSet, unknown_distances
+from wdaverify.exact.distances import Distances, ErrorSet
 from wdaverify.exact.growth import Growth, GrowthSearch
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.pieces import Pieces, asymptotic_pieces, ceiling, loss_pieces
 from wdaverify.exact.recession import Tail, escape, tail_points
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
+from wdaverify.exact.unlisted import UnlistedOracle
 from wdaverify.exact.vertices import Corners
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
@@ -108,7 +109,7 @@ class CellOracle:
                 )
             return self._error_sets[label].distances(samples, self._programs(label))
         except LimitReached as limit:
-            return unknown_distances(self.problem, samples, limit)
+            return UnlistedOracle(self.problem, limit).distances(samples)
 
     def growth(self, samples: Integers, farthest: Floats, tolerance: float) -> list[Growth]:
         """Enclose the growth functions of samples of one label (piecewise affine losses).

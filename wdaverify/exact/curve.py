@@ -123,6 +123,8 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     UnsupportedError
         The engine does not cover the question, or the order is infinity, the support unbounded and
         the loss not zero-one.
+    LimitReached
+        A limit came before any bound was known (on an unbounded support).
     """
     units = Units.of(problem)
     units.refuse("cells", cells)
@@ -153,6 +155,8 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     except LimitReached as reached:
         stopped = str(reached)
     outer = solver.outer()
+    if outer is None and stopped is not None:
+        raise LimitReached(f"curve: nothing bounds the loss so early: {stopped}")
     if outer is None:
         raise UnsupportedError(
             f"curve: {problem.loss.name} has no finite bound on this support; ask for radii"
@@ -163,16 +167,21 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
 
 def _refine(solver: ExactSolver) -> None:
     """Confirm every chord of every inner envelope, or replace it."""
-    solver.pricing.price(solver.smallest_multiplier())
+    with solver.limits.rounds():
+        solver.pricing.price(solver.smallest_multiplier())
     todo = solver.problem.active.tolist()
-    confirmed: dict[int, set[tuple[float, float]]] = {i: set() for i in todo}
     for done, i in enumerate(todo):
-        solver.progress("curve", 1.0 - done / len(todo))
-        while chords := _chords(solver, i) - confirmed[i]:
-            for chord in sorted(chords):
-                if _confirms(solver, i, chord):
-                    confirmed[i].add(chord)
+        solver.progress("curve", done / len(todo))
+        with solver.limits.part(done, len(todo)), solver.limits.rounds():
+            _settle(solver, i)
     solver.atoms.prune()
+
+
+def _settle(solver: ExactSolver, sample: int) -> None:
+    """Confirm every chord of one envelope, or replace it."""
+    confirmed: set[tuple[float, float]] = set()
+    while chords := _chords(solver, sample) - confirmed:
+        confirmed |= {chord for chord in sorted(chords) if _confirms(solver, sample, chord)}
 
 
 def _chords(solver: ExactSolver, sample: int) -> set[tuple[float, float]]:
@@ -229,7 +238,10 @@ def _staircase(solver: ExactSolver, farthest: float) -> ValueCurve:
     """Evaluate order infinity at some radii: the value is monotone between them."""
     problem = solver.problem
     radii = np.linspace(0.0, farthest, STEPS + 1)
-    values = [solver.solve(float(radius)) for radius in radii]
+    values = []
+    for done, radius in enumerate(radii.tolist()):
+        with solver.limits.part(done, len(radii)):
+            values.append(solver.solve(radius))
     lower = np.array([value.lower for value in values])
     upper = np.array([value.upper for value in values])
     return ValueCurve(

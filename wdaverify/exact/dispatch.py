@@ -16,6 +16,7 @@ from wdaverify.exact.growth import Growth
 from wdaverify.exact.oracle import Asked, Decision, Oracle, Suprema
 from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
+from wdaverify.limits import Limits
 
 __all__ = ["Dispatcher", "Here", "Request", "Runner"]
 
@@ -42,8 +43,8 @@ class Runner(Protocol):
 class Here:
     """Runs requests in this process, one after the other."""
 
-    def __init__(self, oracle: Oracle) -> None:
-        self.oracle = oracle
+    def __init__(self, oracle: Oracle, limits: Limits | None = None) -> None:
+        self.oracle, self._limits = oracle, limits or Limits()
 
     @property
     def counts(self) -> Counts:
@@ -53,9 +54,10 @@ class Here:
     def run(self, requests: Sequence[Request]) -> list[Any]:
         """Return a result or a :class:`LimitReached` for each request, in order."""
         results: list[Any] = []
-        for request in requests:
+        for done, request in enumerate(requests):
             try:
-                results.append(getattr(self.oracle, request.method)(*request.arguments))
+                with self._limits.part(done, len(requests)):
+                    results.append(getattr(self.oracle, request.method)(*request.arguments))
             except LimitReached as limit:
                 results.append(limit)
         return results
@@ -71,10 +73,14 @@ class Dispatcher:
         what needs no work.
     runner
         Who does the work; the oracle itself when omitted.
+    limits
+        Told how far the oracle is.
     """
 
-    def __init__(self, oracle: Oracle, runner: Runner | None = None) -> None:
-        self.oracle, self._runner = oracle, runner or Here(oracle)
+    def __init__(
+        self, oracle: Oracle, runner: Runner | None = None, limits: Limits | None = None
+    ) -> None:
+        self.oracle, self._runner = oracle, runner or Here(oracle, limits)
 
     @property
     def counts(self) -> Counts:

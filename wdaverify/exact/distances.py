@@ -211,6 +211,7 @@ class ErrorSet:
         keep, deepest = [], []
         for piece, (a, b) in enumerate(zip(*pieces.thresholds, strict=True)):
             self.limits.check("finding the error set")
+            self.limits.report(f"looking for errors in piece {piece:,} of {len(pieces):,}")
             cell = self.cells[int(pieces.cells[piece])]
             top, point = self._deepest_point(cell, a, float(b))
             if top >= -TOUCHING * max(1.0, abs(float(b))):

@@ -126,4 +126,4 @@ def dispatcher_for(
             )
         make = partial(CellOracle, problem, cells)
     runner = Workers(make, workers, limits) if workers > 1 else None
-    return Dispatcher(make(limits), runner)
+    return Dispatcher(make(limits), runner, limits)

@@ -203,8 +203,11 @@ class IntegerPrograms:
     ) -> Floats:
         """Offer the best points of the cells a solution lies in; return how far away they are."""
         x = self._inside(point[: len(query.sample)], query)
-        found = [self._polisher.best(p, query, x) for p in self._patterns(program, point)]
-        points = np.concatenate([x[None, :], *found])
+        found = [x[None, :]]
+        for pattern in self._patterns(program, point):
+            self.limits.check("solving integer programs")
+            found.append(self._polisher.best(pattern, query, x))
+        points = np.concatenate(found)
         points = np.array([self._inside(one, query) for one in points])
         known.add(points)
         return self.problem.cost.norm.length(points - query.sample)

@@ -55,6 +55,8 @@ class Search:
             self.open, best = self.open[kept], best[kept]
             if len(self.open) == 0:
                 return
+            left, every = len(self.open), len(self.known)
+            self.label.limits.report(f"{left} of {every} samples open", 1.0 - left / every)
             samples = self.open
             for piece in np.unique(best).tolist():
                 self._settle(piece, samples[best == piece])

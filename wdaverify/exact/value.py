@@ -124,7 +124,9 @@ class ExactSolver:
 
     def distances(self) -> Distances:
         """Bracket the distance of every sample to its error set; widely, if a limit ends it."""
-        found = self.flips.distances()
+        with self.limits.apart():
+            self.progress("distances", math.nan)
+            found = self.flips.distances()
         self.stopped = found.reached or self.stopped
         return found
 
@@ -165,7 +167,8 @@ class ExactSolver:
             multiplier = self._next(budget, radius, tried)
             if multiplier is None:
                 break
-            pricing.price(multiplier)
+            with self.limits.rounds():
+                pricing.price(multiplier)
             tried.append(multiplier)
         self._shorten(radius)
         bound, lower = pricing.lines.bound(budget), self.atoms.merge().value(budget)

@@ -77,16 +77,16 @@ def prove_lipschitz(
             body.add(_listed(skeleton, label))
         claim = Claim("lipschitz", Fraction(downwards(lower)), Fraction(upwards(lower)))
         first = [{"witness": item}]
-        _confirmed(path, question, claim, (first, body), checked=checked)
+        _confirmed(path, question, claim, (first, body), checked=checked, limits=limits)
     return claim.lower, claim.upper
 
 
 def _confirmed(
     path: Path, question: bytes, claim: Claim, parts: tuple[list[dict[str, Any]], Body],
-    *, checked: bool,
+    *, checked: bool, limits: Limits,
 ) -> None:  # fmt: skip
     try:
-        write_proof(path, question, claim, parts, checked=checked)
+        write_proof(path, question, claim, parts, checked=checked, limits=limits)
     except Refuted as refuted:
         raise SolverError(f"proof: the checker rejects {refuted}") from None
 
@@ -166,7 +166,7 @@ def prove_slope(
         with Body() as body:
             body.add(parts[1])
             claim = Claim("slope", Fraction(0), Fraction(0))
-            _confirmed(path, question, claim, (parts[0], body), checked=checked)
+            _confirmed(path, question, claim, (parts[0], body), checked=checked, limits=limits)
         return claim.lower, claim.upper
     solver = solver_for(cone.problem, "cells", limits=limits)
     value = solver.solve(1.0)
@@ -183,7 +183,7 @@ def prove_slope(
         best = max(Fraction(0), *_margins(cone.q, atoms))
         claim = Claim("slope", Fraction(downwards(best)), Fraction(upwards(top)))
         first = [{"atoms": atoms}, plan.line()]
-        _confirmed(path, question, claim, (first, body), checked=checked)
+        _confirmed(path, question, claim, (first, body), checked=checked, limits=limits)
     return claim.lower, claim.upper
 
 

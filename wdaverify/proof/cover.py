@@ -90,6 +90,7 @@ class Cover:
         while pending:
             self.limits.check("writing the proof")
             k, todo = pending.pop()
+            self.limits.report(f"label {self.aim.label}", k / len(self.skeleton.branches))
             branch = self.skeleton.branches[k]
             if not todo:
                 yield {}

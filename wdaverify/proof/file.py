@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
 from wdaverify.checker.verdict import check_file
+from wdaverify.limits import Limits
 from wdaverify.proof.numbers import as_json
 from wdaverify.storage.files import replacing
 
@@ -72,7 +73,7 @@ def encoded(item: dict[str, Any]) -> bytes:
 
 def write_proof(
     path: Path, question: bytes, claim: Claim, parts: tuple[list[dict[str, Any]], Body],
-    *, checked: bool,
+    *, checked: bool, limits: Limits | None = None,
 ) -> None:  # fmt: skip
     """Write a proof: the checker may look at it before it takes its name.
 
@@ -82,6 +83,8 @@ def write_proof(
         The question line, without its end.
     parts
         Lines before the trees, and the trees.
+    limits
+        Of the check.
 
     Raises
     ------
@@ -89,6 +92,8 @@ def write_proof(
         The file cannot be written; nothing is left of it then.
     Refuted
         The checker rejects it; nothing is left of it.
+    LimitReached
+        The check was not finished; nothing is left of the file.
     """
     first, body = parts
     header = {
@@ -107,6 +112,16 @@ def write_proof(
             file.write(encoded({"end": 2 + len(first) + body.lines}))
         raw.flush()
         if checked and Path(raw.name).is_file():
-            verdict = check_file(raw.name)
+            verdict = check_file(raw.name, _watched(limits or Limits(), raw.tell()))
             if not verdict.accepted:
                 raise Refuted(f"line {verdict.line}: {verdict.reason}")
+
+
+def _watched(limits: Limits, size: int) -> Callable[[int], None]:
+    """Return what the checker calls before every line: the limits hold for it too."""
+
+    def told(read: int) -> None:
+        limits.check("checking the proof")
+        limits.report("checking the file", read / max(size, 1))
+
+    return told

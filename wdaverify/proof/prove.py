@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wdaverify.cells.complex import CellComplex
 from wdaverify.checker.verdict import downwards, upwards
-from wdaverify.errors import UnsupportedError
+from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.engine import choose_engine
 from wdaverify.exact.solve import check_radius, solver_for
@@ -17,7 +17,7 @@ from wdaverify.loss import DLR, LOSSES
 from wdaverify.problem import Problem
 from wdaverify.proof.constants import prove_lipschitz, prove_slope
 from wdaverify.proof.question import PROVABLE
-from wdaverify.proof.value import ValueProver
+from wdaverify.proof.value import UnfinishedError, ValueProver
 from wdaverify.tolerances import EXACT, scale
 from wdaverify.units import Units
 
@@ -90,7 +90,8 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
     SolverError
         Something could not be shown: the engine was wrong, or rounding too coarse.
     LimitReached
-        Time ran out; no file is written.
+        Time ran out; no file is written. For a value an
+        ``wdaverify.proof.value.UnfinishedError``, which has the engine's bracket.
     """
     check_radius(radius)
     limits, progress = limits or Limits(), progress or (lambda _, __: None)
@@ -114,7 +115,10 @@ def prove(  # noqa: PLR0913  (the public signature: the question and what it may
     )
     prover = ValueProver(problem, radius, solver, limits)
     progress("proof", math.nan)
-    high = prover.write(path, prover.trees(), checked=checked)
+    try:
+        high = prover.write(path, prover.trees(), checked=checked)
+    except LimitReached as reached:
+        raise UnfinishedError(reached, prover.value) from None
     return _summary(prover, path, high, choice.engine)
 
 

@@ -46,8 +46,9 @@ class SharedTrees:
 
     def lines(self, plan: Plan) -> Iterator[dict[str, Any]]:
         """Return the lines of all trees; what had to give way is changed in the plan."""
-        for label in plan.labels:
-            yield from self._tree(plan, label)
+        for done, label in enumerate(plan.labels):
+            with self.limits.part(done, len(plan.labels)):
+                yield from self._tree(plan, label)
 
     def _tree(self, plan: Plan, label: int) -> Iterator[dict[str, Any]]:
         q, problem = self.q, self.problem

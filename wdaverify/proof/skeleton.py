@@ -81,6 +81,7 @@ class Skeleton:
         pending, made = [start], self.branches
         while pending:
             self.limits.check("writing the proof")
+            self.limits.report(f"{len(made):,} nodes of the tree")
             node = pending.pop()
             branch, children = self._node(node)
             made.append(branch)

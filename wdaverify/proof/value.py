@@ -10,7 +10,8 @@ import numpy as np
 
 from wdaverify.checker.question import read_question
 from wdaverify.checker.verdict import downwards, upwards
-from wdaverify.errors import SolverError, UnsupportedError
+from wdaverify.errors import LimitReached, SolverError, UnsupportedError
+from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.value import ExactSolver
 from wdaverify.limits import Limits
@@ -22,7 +23,7 @@ from wdaverify.proof.question import question_line
 from wdaverify.proof.searched import SearchedTrees
 from wdaverify.proof.shared import SharedTrees
 
-__all__ = ["Trees", "ValueProver"]
+__all__ = ["Trees", "UnfinishedError", "ValueProver"]
 
 ATTEMPTS = 3
 """Margins for rounding that are tried before giving up."""
@@ -32,6 +33,20 @@ TINY = 1e-12
 
 WIDER = 10
 """Each of them is wider by this factor; the last is about what a proof may lose."""
+
+
+class UnfinishedError(LimitReached):
+    """A limit came before the proof was written.
+
+    Attributes
+    ----------
+    value
+        What the engine knew by then: a bracket that holds, but no proof of it.
+    """
+
+    def __init__(self, reached: LimitReached, value: ExactValue) -> None:
+        super().__init__(str(reached))
+        self.value = value
 
 
 class Trees(Protocol):
@@ -48,7 +63,7 @@ class ValueProver:
     ------
     UnsupportedError
         The value is infinite.
-    LimitReached
+    UnfinishedError
         The engine was stopped.
     """
 
@@ -60,7 +75,7 @@ class ValueProver:
         self.q = read_question(self.question)
         self.value = solver.solve(radius)
         if solver.stopped is not None:
-            raise solver.stopped
+            raise UnfinishedError(solver.stopped, self.value)
         if self.value.status == "unbounded":
             raise UnsupportedError("prove: the value is infinite, there is no bound to prove")
         self.low = lower_end(self.q, problem, self.value.worst_case)
@@ -84,7 +99,10 @@ class ValueProver:
                 claim = Claim("value", lower, Fraction(upwards(upper)))
                 first = [{"atoms": self.low.atoms}, plan.line()]
                 try:
-                    write_proof(path, self.question, claim, (first, body), checked=checked)
+                    write_proof(
+                        path, self.question, claim, (first, body),
+                        checked=checked, limits=self.limits,
+                    )  # fmt: skip
                 except Refuted as refuted:
                     reason = str(refuted)
                 else:

@@ -129,7 +129,8 @@ class Tree:
             self.limits.check("searching activation patterns")
             if self.limits.watch:
                 owners = np.unique(self.nodes.owner[open_])
-                self.limits.report(f"{len(owners)} samples open, {len(open_):,} nodes")
+                done = 1.0 - len(owners) / max(1, int(wanted.sum()))
+                self.limits.report(f"{len(owners)} samples open, {len(open_):,} nodes", done)
             if crowded:
                 open_ = open_[-NARROW:]
             elif len(open_) > BATCH:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from wdaverify.errors import ProblemError
 
-__all__ = ["neighbour", "replacing", "write_arrays", "write_json", "writing"]
+__all__ = ["check_place", "neighbour", "replacing", "write_arrays", "write_json", "writing"]
 
 
 def write_json(path: str | Path, data: Any) -> None:  # noqa: ANN401  (a tree of JSON values)
@@ -91,6 +91,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Find out whether :func:`replacing` can write here, before the work that comes first.
+
+    Raises
+    ------
+    ProblemError
+        The file cannot be written.
+    """
+    with writing(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            if not path.is_fifo():  # a pipe may have no reader yet, and opening would wait for one
+                path.open("ab").close()
+            return
+        if path.is_dir():
+            raise ProblemError(f"{path}: expected the name of a file, found a folder")
+        temporary = neighbour(path.resolve())
+        temporary.open("xb").close()
+        temporary.unlink()
 
 
 @contextmanager
