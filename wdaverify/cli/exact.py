@@ -36,6 +36,7 @@ def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSo
         tolerance=options.get("tolerance", EXACT),
         limits=session.limits,
         progress=progress,
+        checkpoint=session.checkpoint(),
     )
 
 
@@ -95,6 +96,7 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
             tolerance=given["tolerance"],
             limits=session.limits,
             progress=progress,
+            checkpoint=session.checkpoint(),
         )
     shown = np.unique(np.linspace(0, len(found.radius) - 1, 20).astype(int))
     rows = [

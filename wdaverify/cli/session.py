@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from wdaverify.checkpoint import Checkpoint, cache_folder, cached, remove_old
 from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
 from wdaverify.exact.engine import Choice
 from wdaverify.limits import Limits
@@ -22,6 +23,14 @@ from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 __all__ = ["CheckFailedError", "Session"]
 
 SCHEMA = "wdaverify/1"
+
+AGAIN = "run again with --resume to go on"
+
+SHAPING = ("engine", "tolerance", "seed", "device")
+"""Options beside the question on which results depend."""
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that end the work at the next check, when they come for the first time."""
 
 
 class CheckFailedError(WDAVerifyError):
@@ -55,8 +64,36 @@ class Session:
             gigabytes=options.get("memory_limit", float("inf")),
             cells=options.get("max_cells") or float("inf"),
         )
+        self._checkpoint: Checkpoint | None = None
         for note in self.stored.notes:
             self.note(note)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of this command, question and options, in the cache."""
+        options = {name: self.options[name] for name in SHAPING if name in self.options}
+        options |= {"command": self.command, "radii": [float(r) for r in self.stored.radii]}
+        resume: bool = self.options["resume"]
+        remove_old(cache_folder())
+        path = cached(self.problem, options)
+        self._checkpoint = Checkpoint(path, self.problem, options, resume=resume)
+        self._tell()
+        return self._checkpoint
+
+    def _tell(self) -> None:
+        """Print what the checkpoint has to say."""
+        while self._checkpoint is not None and self._checkpoint.notes:
+            self.note(self._checkpoint.notes.pop(0))
+
+    def _again(self) -> str:
+        """Return how to go on, where that is possible, as the end of a sentence."""
+        kept = self._checkpoint is not None and self._checkpoint.written
+        return f"; {AGAIN}" if kept else ""
+
+    def done(self) -> None:
+        """Remove the checkpoint: the work is done and its result is out."""
+        if self._checkpoint is not None:
+            self._checkpoint.close(done=True)
+        self._tell()
 
     def _load(self, path: Path) -> StoredProblem:
         given = self.options
@@ -83,19 +120,20 @@ class Session:
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
-        """Show a spinner on a terminal; turn the first Ctrl-C into a stop at the next check."""
+        """Show a spinner on a terminal; the first Ctrl-C or SIGTERM stops at the next check."""
         bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
             console=Console(stderr=True), transient=True,
             disable=self.quiet or not sys.stderr.isatty(),
         )  # fmt: skip
-        previous = signal.getsignal(signal.SIGINT)
+        previous = {number: signal.getsignal(number) for number in STOPS}
 
-        def interrupt(_: int, __: FrameType | None) -> None:
+        def interrupt(number: int, _: FrameType | None) -> None:
             self.limits.stop.set()
-            signal.signal(signal.SIGINT, previous)
+            signal.signal(number, previous[signal.Signals(number)])
 
-        signal.signal(signal.SIGINT, interrupt)
+        for number in STOPS:
+            signal.signal(number, interrupt)
         try:
             with bar:
                 task, phrase = bar.add_task("starting"), _Phrase()
@@ -105,9 +143,15 @@ class Session:
                 yield lambda stage, value: bar.update(task, description=phrase(stage, value))
         except UnsupportedError as error:
             raise UnsupportedError(f"{self.stored.path}: {error}") from None
+        except LimitReached as reached:
+            raise LimitReached(f"{reached}{self._again()}") from None
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
             self.limits.watch.clear()
+            if self._checkpoint is not None:
+                self._checkpoint.settle()
+                self._tell()
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write the JSON result where it was asked for."""
@@ -131,7 +175,9 @@ class Session:
             With what stopped it.
         """
         if stopped is not None:
-            raise LimitReached(f"stopped early, the bounds printed are valid: {stopped}")
+            again = self._again()
+            raise LimitReached(f"stopped early, the bounds printed are valid: {stopped}{again}")
+        self.done()
 
 
 class _Phrase:

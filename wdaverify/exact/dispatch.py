@@ -52,13 +52,15 @@ class Here:
 
     def run(self, requests: Sequence[Request]) -> list[Any]:
         """Return a result or a :class:`LimitReached` for each request, in order."""
-        results: list[Any] = []
-        for request in requests:
+        return [result for _, result in self.stream(requests)]
+
+    def stream(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        """Yield the place of each request and its result, as soon as it is there."""
+        for k, request in enumerate(requests):
             try:
-                results.append(getattr(self.oracle, request.method)(*request.arguments))
+                yield k, getattr(self.oracle, request.method)(*request.arguments)
             except LimitReached as limit:
-                results.append(limit)
-        return results
+                yield k, limit
 
 
 class Dispatcher:
