@@ -21,6 +21,7 @@ import numpy as np
 
 from wdaverify.problem import Problem
 from wdaverify.records import Busy, Place, RecordFile
+from wdaverify.states import States
 
 __all__ = ["AFTER", "Checkpoint", "cache_folder", "checkpoint_at", "question_digest"]
 
@@ -78,6 +79,8 @@ class Checkpoint:
         What a person should know, a line each.
     found
         Number of records that were there.
+    states
+        Where states of searches are kept beside the file.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Checkpoint:
         self.notes: list[str] = []
         self._settled = False
         self._header = header_of(problem, options)
+        self.states = States(path.with_suffix(".states"), self._header, 0.0 if resume else after)
         self._memory: dict[bytes, bytes] | None = {}
         self._places: dict[bytes, Place] = {}
         self._file: RecordFile | None = None
@@ -147,6 +151,8 @@ class Checkpoint:
             if self._file is not None:
                 with suppress(OSError):
                     self._file.close(remove=done)
+                if done:
+                    self.states.clear()
             self._file = None
 
     def _stop(self) -> None:
@@ -166,6 +172,7 @@ class Checkpoint:
                     self._recover(file)
                 else:
                     file.begin(self._header)
+                    self.states.clear()
                 for name, value in memory.items():
                     self._places[name] = self._append(file, name, value)
             except Busy:
@@ -181,6 +188,7 @@ class Checkpoint:
             why = "nothing to resume" if new else "not of this question, options and version"
             self.notes.append(f"{self.path}: {why}; from the beginning")
             file.begin(self._header)
+            self.states.clear()
             return
         places, dropped = recovered
         for place in places:
@@ -233,6 +241,7 @@ def remove_old(folder: Path, age: float = OLD) -> None:
         for path in folder.glob("*" + SUFFIX):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > age:
+                    States(path.with_suffix(".states"), b"").clear()
                     RecordFile(path).close(remove=True)
 
 

@@ -116,7 +116,8 @@ def dispatcher_for(  # noqa: PLR0913
     """
     make: Callable[[Limits], CellOracle | SearchOracle | MilpOracle]
     if choice.engine == "search":
-        make = partial(SearchOracle, problem)
+        states = None if checkpoint is None else checkpoint.states
+        make = partial(SearchOracle, problem, states=states)
     elif choice.engine == "milp":
         make = partial(MilpOracle, problem)
     else:
@@ -130,4 +131,6 @@ def dispatcher_for(  # noqa: PLR0913
         make = partial(CellOracle, problem, cells)
     oracle = make(limits)
     runner = Workers(make, workers, limits) if workers > 1 else Here(oracle)
-    return Dispatcher(oracle, runner if checkpoint is None else Journal(runner, checkpoint))
+    if checkpoint is None:
+        return Dispatcher(oracle, runner)
+    return Dispatcher(oracle, Journal(runner, checkpoint, restores=choice.engine == "search"))

@@ -67,13 +67,16 @@ class Journal:
         Who does the work.
     checkpoint
         Where the answers are.
+    restores
+        Whether the engine can take up kept states (``restore``).
     """
 
-    def __init__(self, inner: Runner, checkpoint: Checkpoint) -> None:
-        self.inner, self.checkpoint = inner, checkpoint
+    def __init__(self, inner: Runner, checkpoint: Checkpoint, *, restores: bool = False) -> None:
+        self.inner, self.checkpoint, self.restores = inner, checkpoint, restores
         self._number: dict[Key, int] = {}
         self._past: dict[Key, list[tuple[Request, float]]] = {}
         self._live: set[Key] = set()
+        self._seen: set[Key] = set()
         self._spent, self._stopped, self._cells = 0.0, False, 0
         self._known, self._again = _NONE, _NONE
 
@@ -133,14 +136,26 @@ class Journal:
         again: list[Request] = []
         for request in requests:
             past = self._past.pop(request.key, [])
+            past = past[self._restored(past, request) :]
             seconds = sum(seconds for _, seconds in past)
-            if self._spent + seconds <= WARMING:
+            if self.restores or self._spent + seconds <= WARMING:
                 self._spent += seconds
                 again += [before for before, _ in past]
         if again:
             before = self._work()
             self.inner.run(again)
             self._again = _plus(self._again, _minus(self._work(), before))
+
+    def _restored(self, past: list[tuple[Request, float]], request: Request) -> int:
+        """Let the engine take up a kept state; return how much of the past is in it."""
+        questions = [*(before for before, _ in past), request]
+        first = request.key not in self._seen
+        self._seen.add(request.key)
+        if not (self.restores and first and all(q.method == "suprema" for q in questions)):
+            return 0
+        arguments = ([q.arguments[0] for q in questions],)
+        (known,) = self.inner.run([Request(request.key, "restore", arguments)])
+        return 0 if isinstance(known, LimitReached) else int(known)
 
     def _ask(self, requests: Sequence[Request]) -> Iterator[tuple[int, _Record]]:
         """Yield answers as they come, each with the time and work since the one before."""

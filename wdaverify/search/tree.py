@@ -5,6 +5,9 @@ multipliers; moves met on the way are offered as points. What stays open gets a 
 it has no branching score left to split by, and is split at the neuron of the largest score.
 """
 
+from collections.abc import Callable  # noqa: TC003  (an attribute has this type)
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
@@ -16,7 +19,7 @@ from wdaverify.search.lagrangian import (
     ascend,
     first_multipliers,
 )
-from wdaverify.search.nodes import Nodes
+from wdaverify.search.nodes import FIELDS, Nodes
 from wdaverify.search.program import NodeProgram
 from wdaverify.search.refresh import BATCH, refresh, reprice, start
 from wdaverify.search.relaxation import first_bounds, roots
@@ -25,7 +28,7 @@ from wdaverify.search.scaling import Scaled
 from wdaverify.search.single import NodeSolver
 from wdaverify.search.squeeze import Squeezer
 
-__all__ = ["NODES", "Goal", "Tree", "Work"]
+__all__ = ["NODES", "Goal", "Tree", "TreeState", "Work"]
 
 FIRST = Pace(5, 0.5, 0.1)
 """Ascent of every node that is opened."""
@@ -61,8 +64,52 @@ NODES = 200_000
 NARROW = 32
 """Nodes worked on at a time, the newest first, while there is no room for more."""
 
+MILESTONE = 64
+"""Batches after which programs begin anew, so that a search can go on from there in another
+process to the same end."""
+
 DONE = 0.25
 """Share of nodes that must be done for forgetting them to be worth the copying."""
+
+
+class TreeState(NamedTuple):
+    """A tree in the midst of its work, as arrays.
+
+    Attributes
+    ----------
+    nodes
+        Their fields.
+    samples
+        Which are planted, which partly forgotten, and what the forgotten nodes bound.
+    optima
+        See :func:`packed`.
+    stuck, steps
+        Nodes that nothing improves; batches so far.
+    """
+
+    nodes: tuple[Any, ...]
+    samples: tuple[Bools, Bools, Floats]
+    optima: tuple[Integers, Floats, Floats]
+    stuck: Integers
+    steps: int
+
+
+def packed(optima: dict[int, list[tuple[float, Floats]]]) -> tuple[Integers, Floats, Floats]:
+    """Return rows, prices and multipliers of optima, one after the other."""
+    flat = [(row, price, nu) for row, known in optima.items() for price, nu in known]
+    return (
+        np.array([row for row, _, _ in flat], dtype=np.int64),
+        np.array([price for _, price, _ in flat], dtype=np.float64),
+        np.array([nu for _, _, nu in flat], dtype=np.float64),
+    )
+
+
+def unpacked(flat: tuple[Integers, Floats, Floats]) -> dict[int, list[tuple[float, Floats]]]:
+    """Return what was packed."""
+    optima: dict[int, list[tuple[float, Floats]]] = {}
+    for row, price, nu in zip(flat[0].tolist(), flat[1].tolist(), flat[2], strict=True):
+        optima.setdefault(row, []).append((price, nu))
+    return optima
 
 
 class Tree:
@@ -101,6 +148,7 @@ class Tree:
             np.arange(len(scaled.layers)), [p.stop - p.start for p in scaled.layers]
         )
         self._first = first_bounds(scaled, rings)
+        self.keep: Callable[[Integers, int], None] | None = None
 
     def settle(self, wanted: Bools, goal: Goal) -> None:
         """Work until every node of the wanted samples ``(N,)`` is bounded by what is enough.
@@ -114,7 +162,30 @@ class Tree:
         self._plant(wanted & ~self._planted)
         reprice(self.scaled, self.nodes, self.nodes.of(wanted), goal)
         self._single.extrapolate(self._excess(wanted, goal), goal)
-        stuck = np.zeros(0, dtype=np.int64)
+        self._run(wanted, goal, np.zeros(0, dtype=np.int64), 0)
+
+    def proceed(self, wanted: Bools, goal: Goal, state: "TreeState") -> None:
+        """Go on from a state in the midst of :meth:`settle`, as if there had been no break."""
+        nodes = self.nodes
+        nodes.count, nodes.history = len(state.nodes[0]), None
+        for name, values in zip(FIELDS, state.nodes, strict=True):
+            setattr(nodes, name, values)
+        self._planted, self._partial, self._forgotten = state.samples
+        self._single.optima = unpacked(state.optima)
+        self._run(wanted, goal, state.stuck, state.steps)
+
+    def state(self, stuck: Integers, steps: int) -> "TreeState":
+        """Return what :meth:`proceed` needs."""
+        count = self.nodes.count
+        return TreeState(
+            tuple(getattr(self.nodes, name)[:count] for name in FIELDS),
+            (self._planted, self._partial, self._forgotten),
+            packed(self._single.optima),
+            stuck,
+            steps,
+        )
+
+    def _run(self, wanted: Bools, goal: Goal, stuck: Integers, steps: int) -> None:
         while True:
             self._renew(wanted, goal)
             excess = self._excess(wanted, goal)
@@ -125,6 +196,7 @@ class Tree:
             excess[stuck] = -np.inf
             open_ = np.flatnonzero(excess > 0)
             if len(open_) == 0:
+                self._pause(stuck, steps)
                 return
             self.limits.check("searching activation patterns")
             if self.limits.watch:
@@ -135,6 +207,15 @@ class Tree:
             elif len(open_) > BATCH:
                 open_ = np.sort(open_[np.argpartition(-excess[open_], BATCH)[:BATCH]])
             stuck = np.concatenate([stuck, self._work_on(open_, goal)])
+            steps += 1
+            if steps % MILESTONE == 0:
+                self._pause(stuck, steps)
+
+    def _pause(self, stuck: Integers, steps: int) -> None:
+        """Make what comes independent of all but the state, and offer that."""
+        self.program.renew()
+        if self.keep is not None:
+            self.keep(stuck, steps)
 
     def _excess(self, wanted: Bools, goal: Goal) -> Floats:
         """Return by how much nodes exceed what is enough, ``(C,)``; no node of others does."""
