@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["decode", "encode"]
+__all__ = ["Types", "decode", "encode"]
 
 LENGTH = struct.Struct("<I")
 NUMBERS = ("<f8", "<f4", "<i8", "|b1", "|u1", "|i1")

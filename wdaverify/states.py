@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wdaverify.encoding import decode, encode
+from wdaverify.encoding import Types, decode, encode
 
 __all__ = ["States"]
 
@@ -46,14 +46,14 @@ class States:
         """Whether states are written already."""
         return time.monotonic() >= self._start + self.after
 
-    def save(self, name: str, value: Any) -> None:  # noqa: ANN401
+    def save(self, name: str, value: Any, types: Types) -> None:  # noqa: ANN401
         """Write a state in place of the one before; where that fails, nothing is written."""
-        data = encode(value, {})
+        data = encode(value, types)
         if len(data) <= LARGEST:
             with suppress(OSError):
                 self._write(name, data)
 
-    def load(self, name: str) -> Any:  # noqa: ANN401
+    def load(self, name: str, types: Types) -> Any:  # noqa: ANN401
         """Return a state, ``None`` where there is none."""
         try:
             path = self.folder / name
@@ -63,7 +63,7 @@ class States:
         except OSError:
             return None
         head, data = content[: len(MAGIC) + CHECKSUM], content[len(MAGIC) + CHECKSUM :]
-        return decode(data, {}) if head == self._head(data) else None
+        return decode(data, types) if head == self._head(data) else None
 
     def clear(self) -> None:
         """Remove every state, those of unfinished writes as well, and the folder."""

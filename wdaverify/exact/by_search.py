@@ -157,8 +157,9 @@ class SearchOracle(BoundedOracle):
             room=self._room,
         )
         reached: LimitReached | None = None
+        begun, search.keep = self._states.distances(samples)
         try:
-            flips = search.distances(np.arange(len(todo)))
+            flips = search.distances(np.arange(len(todo)), begun=begun)
         except LimitReached as limit:
             reached, flips = limit, search.open_bounds(np.arange(len(todo)))
         found.lower[todo], found.upper[todo] = flips.lower, flips.upper

@@ -6,13 +6,15 @@ was taken in being the last: it is used in no other place.
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from wdaverify.arrays import Integers
 from wdaverify.encoding import encode
 from wdaverify.exact.oracle import Asked
 from wdaverify.exact.penalty import Penalty
+from wdaverify.search.distances import DistanceState
 from wdaverify.search.suprema import SearchState
 from wdaverify.search.tree import TreeState, Work
 from wdaverify.states import States
@@ -26,7 +28,9 @@ SHARE = 0.05
 """Part of the work that may be spent on keeping it."""
 
 Group = tuple[int, int]
-TYPES = {"Asked": Asked, "Penalty": Penalty}
+TYPES: Final[Mapping[str, type]] = {
+    kind.__name__: kind for kind in (Asked, DistanceState, Penalty, SearchState, TreeState)
+}
 
 
 class Begun(NamedTuple):
@@ -61,15 +65,14 @@ class GroupStates:
         questions
             All that the group was asked, and the next one.
         """
-        known = None if self.states is None else self.states.load(_name(group))
+        known = None if self.states is None else self.states.load(_name(group), TYPES)
         if known is None:
             return None
-        digest, (witnesses, best, tree), work = known
+        digest, state, work = known
         history = ""
         for position, asked in enumerate(questions):
             before, history = history, _digest(history, asked)
             if history == digest:
-                state = SearchState(witnesses, best, TreeState(*tree))
                 self._history[group] = before
                 self._begun[group] = history, Begun(state, work)
                 return position, state
@@ -95,6 +98,18 @@ class GroupStates:
         clock.begin()
         about = _name(group), self._history[group]
         return Keeper(self.states, about, (self.work, start), clock)
+
+    def distances(self, samples: Integers) -> tuple[DistanceState | None, "Keeper | None"]:
+        """Return a state of a search for distances of samples, and who keeps further ones."""
+        if self.states is None:
+            return None, None
+        name, about = f"distances-{samples[0]}", hashlib.sha256(samples.tobytes()).hexdigest()
+        known = self.states.load(name, TYPES)
+        state, work = (None, (0, 0)) if known is None or known[0] != about else known[1:]
+        start = self.work.nodes, self.work.programs
+        self.work.nodes += work[0]
+        self.work.programs += work[1]
+        return state, Keeper(self.states, (name, about), (self.work, start), Clock())
 
 
 class Clock:
@@ -132,13 +147,12 @@ class Keeper:
         """Whether it is time for one."""
         return self.clock.due() and self.states.ready
 
-    def __call__(self, state: SearchState) -> None:
+    def __call__(self, state: object) -> None:
         """Keep it in place of the one before."""
         work, (nodes, programs) = self.counted
         counts = work.nodes - nodes, work.programs - programs
         name, history = self.about
-        plain = state.witnesses, state.best, tuple(state.tree)
-        self.states.save(name, (history, plain, counts))
+        self.states.save(name, (history, state, counts), TYPES)
         self.clock.saved()
 
 

@@ -1,6 +1,6 @@
 r"""Suprema :math:`\varphi_i(\lambda) = \sup_x \ell(x, y) - \lambda\|x - x_i\|^p` of one label."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from wdaverify.search.attack import attack
 from wdaverify.search.program import Node, NodeProgram, Relaxed
 from wdaverify.search.rings import Price, Rings, rings_for
 from wdaverify.search.scaling import Scaled, scaled
-from wdaverify.search.tree import NODES, Goal, Tree, TreeState, Work
+from wdaverify.search.tree import NODES, Goal, Keep, Tree, TreeState, Work
 from wdaverify.support import Support
 
-__all__ = ["Keep", "LabelSearch", "SearchState", "Suprema"]
+__all__ = ["LabelSearch", "SearchState", "Suprema"]
 
 LADDERS = {
     "linf": (0.05, 0.15, 0.4),
@@ -40,16 +40,6 @@ class SearchState(NamedTuple):
     witnesses: tuple[Integers, Floats, Floats, Floats]
     best: Floats
     tree: TreeState
-
-
-class Keep(Protocol):
-    """Keeps states of a search."""
-
-    def due(self) -> bool:
-        """Whether it is time for one."""
-
-    def __call__(self, state: SearchState) -> None:
-        """Keep it."""
 
 
 class Witnesses:
@@ -227,10 +217,10 @@ class LabelSearch:
             tree.proceed(wanted, goal, begun.tree)
         return self._answer(index)
 
-    def _kept(self, stuck: Integers, steps: int) -> None:
+    def _kept(self, stuck: Integers) -> None:
         tree, goal = self._asked
         if self.keep is not None and self.keep.due():
-            self.keep(SearchState(self.witnesses.arrays(), goal.best, tree.state(stuck, steps)))
+            self.keep(SearchState(self.witnesses.arrays(), goal.best, tree.state(stuck)))
 
     def open_bounds(self, index: Integers) -> Suprema:
         """Return what is known of the suprema asked for last, valid also after a limit."""

@@ -6,7 +6,7 @@ it has no branching score left to split by, and is split at the neuron of the la
 """
 
 from collections.abc import Callable  # noqa: TC003  (an attribute has this type)
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from wdaverify.search.scaling import Scaled
 from wdaverify.search.single import NodeSolver
 from wdaverify.search.squeeze import Squeezer
 
-__all__ = ["NODES", "Goal", "Tree", "TreeState", "Work"]
+__all__ = ["NODES", "Goal", "Keep", "Tree", "TreeState", "Work"]
 
 FIRST = Pace(5, 0.5, 0.1)
 """Ascent of every node that is opened."""
@@ -64,8 +64,11 @@ NODES = 200_000
 NARROW = 32
 """Nodes worked on at a time, the newest first, while there is no room for more."""
 
-MILESTONE = 64
-"""Batches after which programs begin anew, so that a search can go on from there in another
+PROGRAM = 10
+"""Nodes whose work is that of one program."""
+
+MILESTONE = 5000
+"""Nodes after which programs begin anew, so that a search can go on from there in another
 process to the same end."""
 
 DONE = 0.25
@@ -83,15 +86,24 @@ class TreeState(NamedTuple):
         Which are planted, which partly forgotten, and what the forgotten nodes bound.
     optima
         See :func:`packed`.
-    stuck, steps
-        Nodes that nothing improves; batches so far.
+    stuck
+        Nodes that nothing improves.
     """
 
     nodes: tuple[Any, ...]
     samples: tuple[Bools, Bools, Floats]
     optima: tuple[Integers, Floats, Floats]
     stuck: Integers
-    steps: int
+
+
+class Keep(Protocol):
+    """Keeps states of a search."""
+
+    def due(self) -> bool:
+        """Whether it is time for one."""
+
+    def __call__(self, state: object) -> None:
+        """Keep it."""
 
 
 def packed(optima: dict[int, list[tuple[float, Floats]]]) -> tuple[Integers, Floats, Floats]:
@@ -148,7 +160,7 @@ class Tree:
             np.arange(len(scaled.layers)), [p.stop - p.start for p in scaled.layers]
         )
         self._first = first_bounds(scaled, rings)
-        self.keep: Callable[[Integers, int], None] | None = None
+        self.keep: Callable[[Integers], None] | None = None
 
     def settle(self, wanted: Bools, goal: Goal) -> None:
         """Work until every node of the wanted samples ``(N,)`` is bounded by what is enough.
@@ -162,7 +174,7 @@ class Tree:
         self._plant(wanted & ~self._planted)
         reprice(self.scaled, self.nodes, self.nodes.of(wanted), goal)
         self._single.extrapolate(self._excess(wanted, goal), goal)
-        self._run(wanted, goal, np.zeros(0, dtype=np.int64), 0)
+        self._run(wanted, goal, np.zeros(0, dtype=np.int64))
 
     def proceed(self, wanted: Bools, goal: Goal, state: "TreeState") -> None:
         """Go on from a state in the midst of :meth:`settle`, as if there had been no break."""
@@ -172,9 +184,9 @@ class Tree:
             setattr(nodes, name, values)
         self._planted, self._partial, self._forgotten = state.samples
         self._single.optima = unpacked(state.optima)
-        self._run(wanted, goal, state.stuck, state.steps)
+        self._run(wanted, goal, state.stuck)
 
-    def state(self, stuck: Integers, steps: int) -> "TreeState":
+    def state(self, stuck: Integers) -> "TreeState":
         """Return what :meth:`proceed` needs."""
         count = self.nodes.count
         return TreeState(
@@ -182,10 +194,10 @@ class Tree:
             (self._planted, self._partial, self._forgotten),
             packed(self._single.optima),
             stuck,
-            steps,
         )
 
-    def _run(self, wanted: Bools, goal: Goal, stuck: Integers, steps: int) -> None:
+    def _run(self, wanted: Bools, goal: Goal, stuck: Integers) -> None:
+        done = self._done
         while True:
             self._renew(wanted, goal)
             excess = self._excess(wanted, goal)
@@ -196,7 +208,7 @@ class Tree:
             excess[stuck] = -np.inf
             open_ = np.flatnonzero(excess > 0)
             if len(open_) == 0:
-                self._pause(stuck, steps)
+                self._pause(stuck)
                 return
             self.limits.check("searching activation patterns")
             if self.limits.watch:
@@ -207,15 +219,19 @@ class Tree:
             elif len(open_) > BATCH:
                 open_ = np.sort(open_[np.argpartition(-excess[open_], BATCH)[:BATCH]])
             stuck = np.concatenate([stuck, self._work_on(open_, goal)])
-            steps += 1
-            if steps % MILESTONE == 0:
-                self._pause(stuck, steps)
+            if self._done - done >= MILESTONE:
+                self._pause(stuck)
+                done = self._done
 
-    def _pause(self, stuck: Integers, steps: int) -> None:
+    @property
+    def _done(self) -> int:
+        return self.work.nodes + PROGRAM * self.work.programs
+
+    def _pause(self, stuck: Integers) -> None:
         """Make what comes independent of all but the state, and offer that."""
         self.program.renew()
         if self.keep is not None:
-            self.keep(stuck, steps)
+            self.keep(stuck)
 
     def _excess(self, wanted: Bools, goal: Goal) -> Floats:
         """Return by how much nodes exceed what is enough, ``(C,)``; no node of others does."""
