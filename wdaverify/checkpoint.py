@@ -208,6 +208,9 @@ class Checkpoint:
         """Go on without a file; what is in it stays valid."""
         reason = error.strerror or str(error) or type(error).__name__
         self.notes.append(f"no checkpoint: {self.path}: {reason}")
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
         self._memory, self._file, self._places = None, None, {}
 
 

@@ -53,7 +53,7 @@ def decode(data: bytes, types: Types) -> Any:  # noqa: ANN401
         (length,) = LENGTH.unpack_from(data)
         end = LENGTH.size + length
         reader = _Reader(data, end, types)
-        value = reader.value(json.loads(data[LENGTH.size : end]))
+        value = reader.value(json.loads(data[LENGTH.size : end].decode()))
     except (struct.error, TypeError, KeyError, IndexError, RecursionError) as error:
         raise ValueError(f"expected an encoded value, found: {error}") from error
     if reader.place != len(data):

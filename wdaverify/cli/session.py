@@ -145,13 +145,16 @@ class Session:
             raise UnsupportedError(f"{self.stored.path}: {error}") from None
         except LimitReached as reached:
             raise LimitReached(f"{reached}{self._again()}") from None
+        else:
+            if self._checkpoint is not None:
+                self._checkpoint.settle()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self.limits.watch.clear()
-            if self._checkpoint is not None:
-                self._checkpoint.settle()
-                self._tell()
+            if self._checkpoint is not None and sys.exc_info()[0] is not None:
+                self._checkpoint.close()
+            self._tell()
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write the JSON result where it was asked for."""
@@ -176,6 +179,8 @@ class Session:
         """
         if stopped is not None:
             again = self._again()
+            if self._checkpoint is not None:
+                self._checkpoint.close()
             raise LimitReached(f"stopped early, the bounds printed are valid: {stopped}{again}")
         self.done()
 

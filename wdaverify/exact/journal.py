@@ -115,10 +115,10 @@ class Journal:
     def _recall(self, request: Request, name: bytes) -> _Record | None:
         """Return what is known; a key of which something is not known is asked from there on."""
         data = None if request.key in self._live else self.checkpoint.get(name)
-        if data is None:
+        record = None if data is None else _decoded(data)
+        if record is None:
             self._live.add(request.key)
             return None
-        record = _Record(*decode(data, TYPES))
         self._known, self._cells = _plus(self._known, record.work), record.cells
         self._past.setdefault(request.key, []).append((request, record.seconds))
         return record
@@ -173,6 +173,13 @@ class Journal:
 
     def _work(self) -> Work:
         return tuple(getattr(self.inner.counts, name) for name in WORK)
+
+
+def _decoded(data: bytes) -> _Record | None:
+    try:
+        return _Record(*decode(data, TYPES))
+    except (ValueError, TypeError):
+        return None
 
 
 def _plus(a: Work, b: Work) -> Work:
