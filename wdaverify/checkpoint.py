@@ -96,7 +96,7 @@ class Checkpoint:
         self.notes: list[str] = []
         self._settled = False
         self._header = header_of(problem, options)
-        self.states = States(path.with_suffix(".states"), self._header, 0.0 if resume else after)
+        self.states = States(_beside(path), self._header, 0.0 if resume else after)
         self._memory: dict[bytes, bytes] | None = {}
         self._places: dict[bytes, Place] = {}
         self._file: RecordFile | None = None
@@ -186,9 +186,9 @@ class Checkpoint:
         if recovered is None:
             new = self.path.stat().st_size == 0
             why = "nothing to resume" if new else "not of this question, options and version"
-            self.notes.append(f"{self.path}: {why}; from the beginning")
             file.begin(self._header)
             self.states.clear()
+            self.notes.append(f"{self.path}: {why}; from the beginning")
             return
         places, dropped = recovered
         for place in places:
@@ -244,7 +244,7 @@ def remove_old(folder: Path, age: float = OLD) -> None:
         for path in folder.glob("*" + SUFFIX):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > age:
-                    States(path.with_suffix(".states"), b"").clear()
+                    States(_beside(path), b"").clear()
                     RecordFile(path).close(remove=True)
 
 
@@ -264,6 +264,11 @@ def checkpoint_at(
         yield opened
     finally:
         opened.close()
+
+
+def _beside(path: Path) -> Path:
+    """Return the folder of states that belongs to a file."""
+    return path.with_name(path.name + ".states")
 
 
 def _split(record: bytes) -> tuple[bytes, int]:

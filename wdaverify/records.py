@@ -64,7 +64,16 @@ class RecordFile:
         self._chain, self._end, self._synced = b"", 0, time.monotonic()
 
     def begin(self, header: bytes) -> None:
-        """Forget everything; the first record is the header."""
+        """Forget everything; the first record is the header.
+
+        Raises
+        ------
+        OSError
+            What is there is no file of records, and is left alone.
+        """
+        start = self._read(0, len(MAGIC))
+        if not MAGIC.startswith(start):
+            raise OSError(f"expected a file of records, found one that begins {start!r}")
         self._chain, self._end = b"", 0
         self._file.truncate(0)
         self._write(MAGIC)

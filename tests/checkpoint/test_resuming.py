@@ -200,9 +200,6 @@ def test_a_state_that_was_altered_or_is_foreign_is_none(tmp_path):
 
 def test_a_checkpoint_of_another_question_is_not_used(tmp_path):
     problem, path = random_problem(), tmp_path / "run"
-    first = Checkpoint(path, problem, OPTIONS, resume=True)
-    first.put(b"name", b"value")
-    first.close()
     changed = [
         random_problem(1),
         problem.replace(loss="hinge"),
@@ -216,6 +213,9 @@ def test_a_checkpoint_of_another_question_is_not_used(tmp_path):
     digests = {question_digest(other) for other in [problem, *changed]}
     assert len(digests) == len(changed) + 1
     for other, options in [(changed[0], OPTIONS), (problem, OPTIONS | {"tolerance": 1e-6})]:
+        first = Checkpoint(path, problem, OPTIONS, resume=True)
+        first.put(b"name", b"value")
+        first.close()
         checkpoint = Checkpoint(path, other, options, resume=True)
         assert checkpoint.get(b"name") is None
         assert "not of this question" in checkpoint.notes[0]
@@ -259,3 +259,13 @@ def test_a_second_process_works_without(tmp_path):
     first.put(b"name", b"value")
     assert first.get(b"name") == b"value"
     first.close(done=True)
+
+
+def test_a_file_that_is_no_checkpoint_is_left_alone(tmp_path):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(b"something dear")
+    for resume in (True, False):
+        checkpoint = Checkpoint(path, random_problem(), OPTIONS, resume=resume, after=0.0)
+        assert "expected a file of records" in checkpoint.notes[0]
+        checkpoint.close(done=True)
+        assert path.read_bytes() == b"something dear"
