@@ -76,7 +76,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+HEAVY = ("cells l2 order 2", "cells cross-entropy", "cells zero-one", "search label moves", "milp")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in CASES],
+)
 def test_a_run_that_dies_after_any_answer_ends_as_if_it_had_not(name, dies, tmp_path):
     options, engine = CASES[name]
     problem = random_problem(**options)
