@@ -78,6 +78,14 @@ class Atoms:
         costs = self.problem.cost.charge_labels(self.problem.cost.charge(points, origins), moved)
         self._append(points, labels, owners, (costs, losses, np.zeros(len(points), dtype=bool)))
 
+    def replace(self, points: Floats, owners: Integers, labels: Integers) -> None:
+        """Take these points instead of all that are known; see :meth:`add`."""
+        empty = np.zeros(0, dtype=bool)
+        self.points, self.labels = self.points[:0], self.labels[:0]
+        self.owners, self.certified = self.owners[:0], empty
+        self.costs, self.losses = np.zeros(0), np.zeros(0)
+        self.add(points, owners, labels)
+
     def _append(
         self,
         points: Floats,

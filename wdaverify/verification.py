@@ -7,6 +7,7 @@ between them. A violation means that one of the three is wrong, and is raised, n
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from wdaverify.atoms import Atoms
 from wdaverify.bounds.asymptotic import AsymptoticSlope, asymptotic_slope
@@ -14,6 +15,8 @@ from wdaverify.bounds.certificate import certificates
 from wdaverify.bounds.statements import Certified
 from wdaverify.bounds.tightness import Tightness, tightness
 from wdaverify.cells.complex import CellComplex
+from wdaverify.checkpoint import Checkpoint, checkpoint_at
+from wdaverify.encoding import decode, encode
 from wdaverify.errors import LimitReached, SandwichViolation, UnsupportedError
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.by_cells import CellOracle
@@ -131,10 +134,11 @@ class Sandwich:
 
 @dataclass(slots=True)
 class _Stages:
-    """Clock and progress of the stages."""
+    """Clock, progress and checkpoint of the stages."""
 
     limits: Limits
     progress: Progress
+    checkpoint: Checkpoint | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
 
@@ -155,6 +159,7 @@ def sandwich(  # noqa: PLR0913
     device: str = "cpu",
     limits: Limits | None = None,
     progress: Progress | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
 ) -> Sandwich:
     """Return attack, exact value and certificate at each radius, checked against each other.
 
@@ -174,6 +179,8 @@ def sandwich(  # noqa: PLR0913
         When they are reached, rows are brackets that are still valid.
     progress
         See :data:`Progress`.
+    checkpoint
+        See :func:`~wdaverify.exact.solve.solve`; the points of the attack are kept as well.
 
     Raises
     ------
@@ -187,15 +194,29 @@ def sandwich(  # noqa: PLR0913
         units.refuse("cells", cells)
         scaled = sandwich(
             units.problem, radii, engine=engine, workers=workers, tolerance=tolerance, seed=seed,
-            device=device, limits=limits, progress=progress,
+            device=device, limits=limits, progress=progress, checkpoint=checkpoint,
         )  # fmt: skip
         restored = (replace(r, exact=r.exact and r.exact.restored(units)) for r in scaled.rows)
         return replace(scaled, problem=problem, rows=tuple(restored))
     choice = choose_engine(problem, engine, cells)
     radii = [check_radius(radius) for radius in radii]
-    stages = _Stages(limits or Limits(), progress or (lambda _, __: None))
-    stages.started = stages.limits.elapsed
-    attacked = _attack(problem, radii, seed, device, stages)
+    options = {"engine": engine, "tolerance": tolerance}
+    with checkpoint_at(checkpoint, problem, options) as opened:
+        stages = _Stages(limits or Limits(), progress or (lambda _, __: None), opened)
+        stages.started = stages.limits.elapsed
+        attacked = _attack(problem, radii, seed, device, stages)
+        return _framed(problem, radii, (attacked, choice, cells), (workers, tolerance), stages)
+
+
+def _framed(
+    problem: Problem,
+    radii: list[float],
+    known: tuple[Atoms, Choice, CellComplex | None],
+    means: tuple[int, float],
+    stages: _Stages,
+) -> Sandwich:
+    """Solve and certify beside what the attack has found."""
+    (attacked, choice, cells), (workers, tolerance) = known, means
     desk, stopped = _desk(problem, choice, cells, workers, stages)
     solver = None
     if desk is not None:
@@ -238,6 +259,13 @@ def sandwich(  # noqa: PLR0913
 def _attack(
     problem: Problem, radii: Sequence[float], seed: int, device: str, stages: _Stages
 ) -> Atoms:
+    name = b"attack " + encode([*map(float, radii), seed, device], {})
+    kept = None if stages.checkpoint is None else stages.checkpoint.get(name)
+    if kept is not None:
+        atoms = Atoms(problem)
+        atoms.replace(*decode(kept, {}))
+        stages.done("attack")
+        return atoms
     from wdaverify.bounds.attack import attack_points  # noqa: PLC0415  (torch is slow to import)
 
     atoms = attack_points(
@@ -248,6 +276,8 @@ def _attack(
         limits=stages.limits,
         progress=lambda done, total: stages.progress("attack", done / max(total, 1)),
     )
+    if stages.checkpoint is not None and stages.limits.reached("attack") is None:
+        stages.checkpoint.put(name, encode((atoms.points, atoms.owners, atoms.labels), {}))
     stages.done("attack")
     return atoms
 
@@ -265,6 +295,7 @@ def _desk(
             choice,
             cells=cells,
             workers=workers,
+            checkpoint=stages.checkpoint,
             limits=stages.limits,
             progress=stages.progress,
         )

@@ -38,6 +38,7 @@ def _solver(session: Session, progress: Callable[[str, float], None]) -> ExactSo
         tolerance=options.get("tolerance", EXACT),
         limits=session.limits,
         progress=progress,
+        checkpoint=session.checkpoint(),
     )
 
 
@@ -126,6 +127,7 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
             tolerance=given["tolerance"],
             limits=session.limits,
             progress=progress,
+            checkpoint=session.checkpoint(),
         )
     shown = np.unique(np.linspace(0, len(found.radius) - 1, 20).astype(int))
     rows = [

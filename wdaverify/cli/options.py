@@ -94,6 +94,11 @@ _LIMITS = (
         help="Stop when more activation cells than this are found.",
     ),
 )  # fmt: skip
+_RESUME = click.option(
+    "--resume", is_flag=True,
+    help="Go on from the checkpoint that an earlier run of the same command left; without one, "
+    "begin, and write it from the beginning.",
+)  # fmt: skip
 _JSON = click.option(
     "--json", "json_file", type=OutputFile(path_type=str, allow_dash=True), metavar="FILE",
     help="Write the result as JSON; - is standard output, and then nothing else goes there.",
@@ -106,13 +111,13 @@ question = _all(_RADIUS, _LOSS, _NORM, _ORDER, _LABEL_COST, _SAMPLES)
 question_without_radius = _all(_LOSS, _NORM, _ORDER, _LABEL_COST, _SAMPLES)
 norm_and_samples = _all(_NORM, _SAMPLES)
 
-compute = _all(_ENGINE, _TOLERANCE, _WORKERS, *_LIMITS)
+compute = _all(_ENGINE, _TOLERANCE, _WORKERS, *_LIMITS, _RESUME)
 """How the exact engine works."""
 
 compute_alone = _all(_ENGINE, _TOLERANCE, *_LIMITS)
 """The same in one process."""
 
-engine_and_limits = _all(_ENGINE, _WORKERS, *_LIMITS)
+engine_and_limits = _all(_ENGINE, _WORKERS, *_LIMITS, _RESUME)
 limits = _all(*_LIMITS)
 time_and_memory = _all(*_LIMITS[:2])
 sampling = _all(_SEED, _DEVICE)

@@ -1,5 +1,6 @@
 """What every command does around its work: read, show progress, stop cleanly, print, write."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from wdaverify.checkpoint import Checkpoint, cache_folder, cached, remove_old
 from wdaverify.cli.interrupt import listen
 from wdaverify.cli.progress import Forecast, shown
 from wdaverify.cli.terminal import Screen
@@ -20,6 +22,11 @@ from wdaverify.units import Units
 __all__ = ["Session", "json_head"]
 
 SCHEMA = "wdaverify/1"
+
+AGAIN = "run again with --resume to go on"
+
+SHAPING = ("engine", "tolerance", "seed", "device")
+"""Options beside the question on which results depend."""
 
 
 def json_head(
@@ -69,8 +76,36 @@ class Session:
             gigabytes=options.get("memory_limit", float("inf")),
             cells=options.get("max_cells") or float("inf"),
         )
+        self._checkpoint: Checkpoint | None = None
         for note in self.stored.notes:
             self.note(note)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of this command, question and options, in the cache."""
+        options = {name: self.options[name] for name in SHAPING if name in self.options}
+        options |= {"command": self.command, "radii": [float(r) for r in self.stored.radii]}
+        resume: bool = self.options["resume"]
+        remove_old(cache_folder())
+        path = cached(self.problem, options)
+        self._checkpoint = Checkpoint(path, self.problem, options, resume=resume)
+        self._tell()
+        return self._checkpoint
+
+    def _tell(self) -> None:
+        """Print what the checkpoint has to say."""
+        while self._checkpoint is not None and self._checkpoint.notes:
+            self.note(self._checkpoint.notes.pop(0))
+
+    def _again(self) -> str:
+        """Return how to go on, where that is possible, as the end of a sentence."""
+        kept = self._checkpoint is not None and self._checkpoint.written
+        return f"; {AGAIN}" if kept else ""
+
+    def done(self) -> None:
+        """Remove the checkpoint: the work is done and its result is out."""
+        if self._checkpoint is not None:
+            self._checkpoint.close(done=True)
+        self._tell()
 
     def _load(self, path: Path) -> StoredProblem:
         given = self.options
@@ -111,9 +146,17 @@ class Session:
                 yield tell.stage
         except UnsupportedError as error:
             raise UnsupportedError(f"{self.stored.path}: {error}") from None
+        except LimitReached as reached:
+            raise LimitReached(f"{reached}{self._again()}") from None
+        else:
+            if self._checkpoint is not None:
+                self._checkpoint.settle()
         finally:
             self.limits.watch.clear()
             self.limits.parts.clear()
+            if self._checkpoint is not None and sys.exc_info()[0] is not None:
+                self._checkpoint.close()
+            self._tell()
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write the JSON result where it was asked for."""
@@ -131,4 +174,8 @@ class Session:
             With what stopped it.
         """
         if stopped is not None:
-            raise LimitReached(f"stopped early, the bounds printed are valid: {stopped}")
+            again = self._again()
+            if self._checkpoint is not None:
+                self._checkpoint.close()
+            raise LimitReached(f"stopped early, the bounds printed are valid: {stopped}{again}")
+        self.done()

@@ -66,6 +66,7 @@ def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN
             device=given["device"],
             limits=session.limits,
             progress=progress,
+            checkpoint=session.checkpoint(),
         )
     session.print(sandwich_table(result))
     for line in summary(result):
@@ -80,6 +81,7 @@ def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN
         save_sandwich(result, plot)
         session.note(f"plot: {plot}")
     if missed:
+        session.done()
         raise CheckFailedError(missed)
     session.finish(result.stopped)
 

@@ -103,11 +103,7 @@ class CellOracle:
         """Bracket the distances of samples of one label; widely, if a limit ends it."""
         label = int(self.problem.labels[samples[0]])
         try:
-            if label not in self._error_sets:
-                self._error_sets[label] = ErrorSet(
-                    self.problem, self.cells, label, self.counts, self.limits
-                )
-            return self._error_sets[label].distances(samples, self._programs(label))
+            return self._errors(label).distances(samples, self._programs(label))
         except LimitReached as limit:
             return UnlistedOracle(self.problem, limit).distances(samples)
 
@@ -130,13 +126,18 @@ class CellOracle:
 
     def within(self, sample: int, radius: float) -> Decision:
         """Decide over the rationals whether an error lies in a closed ball."""
-        errors = self._error_sets.get(int(self.problem.labels[sample]))
-        if errors is None:
-            return Decision(None)
+        errors = self._errors(int(self.problem.labels[sample]))
         point = errors.reaches(self.problem.points[sample], radius)
         if point is None:
             return Decision(holds=False)
         return Decision(holds=True, point=point.astype(np.float64))
+
+    def _errors(self, label: int) -> ErrorSet:
+        if label not in self._error_sets:
+            self._error_sets[label] = ErrorSet(
+                self.problem, self.cells, label, self.counts, self.limits
+            )
+        return self._error_sets[label]
 
     def _programs(self, label: int) -> Programs:
         """Programs of a label: no other label warms them."""

@@ -1,5 +1,6 @@
 """The engine that searches: branch and bound over partial activation patterns, without cells."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from wdaverify.errors import LimitReached
 from wdaverify.exact.bounded import BoundedOracle
 from wdaverify.exact.distances import Distances, unknown_distances
 from wdaverify.exact.fallback import interval_ceiling
+from wdaverify.exact.kept import GroupStates
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
@@ -18,6 +20,7 @@ from wdaverify.problem import Problem
 from wdaverify.search.distances import LabelDistances
 from wdaverify.search.suprema import LabelSearch
 from wdaverify.search.tree import NODES, Work
+from wdaverify.states import States
 from wdaverify.support import Box
 
 __all__ = ["SearchOracle"]
@@ -43,10 +46,11 @@ class SearchOracle(BoundedOracle):
 
     name = "search"
 
-    def __init__(self, problem: Problem, limits: Limits) -> None:
+    def __init__(self, problem: Problem, limits: Limits, states: States | None = None) -> None:
         self.check(problem)
         self.problem, self.limits = problem, limits
         self._work = Work()
+        self._states = GroupStates(states, self._work)
         self._searches: dict[tuple[int, int], LabelSearch] = {}
         self._last: dict[tuple[int, int], Asked] = {}
 
@@ -81,16 +85,43 @@ class SearchOracle(BoundedOracle):
     def suprema(self, asked: Asked) -> Suprema:
         """Settle every sample asked about."""
         search, index = self._placed(asked)
-        self._last[asked.label, int(self.group(asked.label, asked.samples[:1])[0])] = asked
+        group = self._group_of(asked)
+        self._last[group] = asked
+        begun = self._states.begin(group, asked)
+        search.keep = self._states.keeper(group, begun)
         found = search.suprema(
             index,
             asked.penalty.multiplier,
             asked.reach,
             floor=asked.floor,
             tolerance=max(asked.tolerance, FINEST),
+            begun=None if begun is None else begun.state,
         )
         bounds = np.maximum(found.bounds, asked.floor)
         return Suprema(bounds, np.full(len(index), asked.penalty.multiplier), found.points)
+
+    def restore(self, questions: Sequence[Asked]) -> int:
+        """Take up the state of a group that was asked nothing yet; return what it knows.
+
+        Parameters
+        ----------
+        questions
+            All that the group was asked before, and the next one.
+
+        Returns
+        -------
+        int
+            How many of them need not be asked again.
+        """
+        group = self._group_of(questions[-1])
+        found = None if group in self._searches else self._states.find(group, questions)
+        if found is None:
+            return 0
+        position, state = found
+        search = self._new(group)
+        search.witnesses.replace(*state.witnesses)
+        self._searches[group] = search
+        return position
 
     def open_bounds(self, asked: Asked) -> Floats:
         """Return what the open nodes allow, or the layer product for a question not begun."""
@@ -100,7 +131,7 @@ class SearchOracle(BoundedOracle):
         constant = self.constant(asked.label)
         bounds = asked.penalty.best(losses, constant, asked.reach, constant)
         search, index = self._placed(asked)
-        last = self._last.get((asked.label, int(self.group(asked.label, asked.samples[:1])[0])))
+        last = self._last.get(self._group_of(asked))
         if last is not None and last.penalty == asked.penalty:
             bounds = np.minimum(bounds, search.open_bounds(index).bounds)
         return bounds
@@ -129,8 +160,9 @@ class SearchOracle(BoundedOracle):
             room=self._room,
         )
         reached: LimitReached | None = None
+        begun, search.keep = self._states.distances(samples)
         try:
-            flips = search.distances(np.arange(len(todo)))
+            flips = search.distances(np.arange(len(todo)), begun=begun)
         except LimitReached as limit:
             reached, flips = limit, search.open_bounds(np.arange(len(todo)))
         found.lower[todo], found.upper[todo] = flips.lower, flips.upper
@@ -152,29 +184,39 @@ class SearchOracle(BoundedOracle):
         share = 1e9 * min(GIGABYTES, 0.5 * self.limits.gigabytes) / (searches * size)
         return int(np.clip(share, FEWEST, NODES))
 
+    def _group_of(self, asked: Asked) -> tuple[int, int]:
+        return asked.label, int(self.group(asked.label, asked.samples[:1])[0])
+
     def _placed(self, asked: Asked) -> tuple[LabelSearch, Integers]:
         """Return the search of the group of the samples, and their places in it."""
-        problem, label = self.problem, asked.label
+        group = self._group_of(asked)
+        members = self._members(group)
+        if group not in self._searches:
+            search = self._new(group)
+            search.attack(np.arange(len(members)), LADDER * search.diameter)
+            self._searches[group] = search
+        return self._searches[group], np.searchsorted(members, asked.samples)
+
+    def _members(self, group: tuple[int, int]) -> Integers:
+        problem, (label, number) = self.problem, group
         every = np.arange(len(problem))
         if problem.cost.label_cost is None:
             every = every[problem.labels == label]
-        number = int(self.group(label, asked.samples[:1])[0])
-        members = every[number * GROUP : (number + 1) * GROUP]
-        if (label, number) not in self._searches:
-            search = LabelSearch(
-                problem.network,
-                problem.support,
-                problem.loss,
-                problem.cost,
-                problem.points[members],
-                label,
-                limits=self.limits,
-                work=self._work,
-                room=self._room,
-            )
-            search.attack(np.arange(len(members)), LADDER * search.diameter)
-            self._searches[label, number] = search
-        return self._searches[label, number], np.searchsorted(members, asked.samples)
+        return every[number * GROUP : (number + 1) * GROUP]
+
+    def _new(self, group: tuple[int, int]) -> LabelSearch:
+        problem = self.problem
+        return LabelSearch(
+            problem.network,
+            problem.support,
+            problem.loss,
+            problem.cost,
+            problem.points[self._members(group)],
+            group[0],
+            limits=self.limits,
+            work=self._work,
+            room=self._room,
+        )
 
 
 def _constant_labels(problem: Problem) -> list[int]:

@@ -13,11 +13,13 @@ between corners, or a staircase where those are not followed.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from wdaverify.arrays import Floats
 from wdaverify.cells.complex import CellComplex
+from wdaverify.checkpoint import Checkpoint, checkpoint_at
 from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.solve import solver_for
@@ -97,6 +99,7 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
 ) -> ValueCurve:
     """Return the worst-case value for every radius.
 
@@ -117,6 +120,8 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
         Largest relative gap at any corner.
     limits
         When they are reached the curve is a valid, wider bracket.
+    checkpoint
+        See :func:`~wdaverify.exact.solve.solve`.
 
     Raises
     ------
@@ -129,16 +134,24 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     units = Units.of(problem)
     units.refuse("cells", cells)
     problem = units.problem
-    solver = solver_for(
-        problem,
-        engine,
-        cells=cells,
-        workers=workers,
-        curve=True,
-        tolerance=tolerance,
-        limits=limits,
-        progress=progress,
-    )
+    options = {"engine": engine, "tolerance": tolerance}
+    with checkpoint_at(checkpoint, problem, options) as opened:
+        solver = solver_for(
+            problem,
+            engine,
+            cells=cells,
+            workers=workers,
+            curve=True,
+            tolerance=tolerance,
+            limits=limits,
+            progress=progress,
+            checkpoint=opened,
+        )
+        return _curve(problem, solver)
+
+
+def _curve(problem: Problem, solver: ExactSolver) -> ValueCurve:
+    """Choose the way by loss and order."""
     if isinstance(problem.loss, ZeroOne):
         curve = _zero_one_curve(solver)
         return curve if solver.stopped is None else replace(curve, stopped=str(solver.stopped))

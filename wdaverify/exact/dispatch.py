@@ -53,14 +53,17 @@ class Here:
 
     def run(self, requests: Sequence[Request]) -> list[Any]:
         """Return a result or a :class:`LimitReached` for each request, in order."""
-        results: list[Any] = []
-        for done, request in enumerate(requests):
+        return [result for _, result in self.stream(requests)]
+
+    def stream(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        """Yield the place of each request and its result, as soon as it is there."""
+        for k, request in enumerate(requests):
             try:
-                with self._limits.part(done, len(requests)):
-                    results.append(getattr(self.oracle, request.method)(*request.arguments))
+                with self._limits.part(k, len(requests)):
+                    result = getattr(self.oracle, request.method)(*request.arguments)
             except LimitReached as limit:
-                results.append(limit)
-        return results
+                result = limit
+            yield k, result
 
 
 class Dispatcher:

@@ -8,11 +8,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from wdaverify.cells.complex import CellComplex, enumerate_cells
+from wdaverify.checkpoint import Checkpoint
 from wdaverify.errors import ProblemError
 from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.by_milp import MilpOracle
 from wdaverify.exact.by_search import SearchOracle
-from wdaverify.exact.dispatch import Dispatcher
+from wdaverify.exact.dispatch import Dispatcher, Here
+from wdaverify.exact.journal import Journal
 from wdaverify.exact.workers import Workers
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
@@ -95,12 +97,13 @@ def _free_features(problem: Problem) -> int:
     return problem.network.features - fixed
 
 
-def dispatcher_for(
+def dispatcher_for(  # noqa: PLR0913
     problem: Problem,
     choice: Choice,
     *,
     cells: CellComplex | None = None,
     workers: int = 1,
+    checkpoint: Checkpoint | None = None,
     limits: Limits,
     progress: Callable[[str, float], None],
 ) -> Dispatcher:
@@ -113,7 +116,8 @@ def dispatcher_for(
     """
     make: Callable[[Limits], CellOracle | SearchOracle | MilpOracle]
     if choice.engine == "search":
-        make = partial(SearchOracle, problem)
+        states = None if checkpoint is None else checkpoint.states
+        make = partial(SearchOracle, problem, states=states)
     elif choice.engine == "milp":
         make = partial(MilpOracle, problem)
     else:
@@ -125,5 +129,9 @@ def dispatcher_for(
                 progress=lambda count: progress("cells", float(count)),
             )
         make = partial(CellOracle, problem, cells)
-    runner = Workers(make, workers, limits) if workers > 1 else None
-    return Dispatcher(make(limits), runner, limits)
+    oracle = make(limits)
+    runner = Workers(make, workers, limits) if workers > 1 else Here(oracle, limits)
+    if checkpoint is None:
+        return Dispatcher(oracle, runner, limits)
+    journal = Journal(runner, checkpoint, restores=choice.engine == "search")
+    return Dispatcher(oracle, journal, limits)

@@ -1,8 +1,10 @@
 """One call for one value: choose the engine, enumerate if need be, solve."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from wdaverify.cells.complex import CellComplex
+from wdaverify.checkpoint import Checkpoint, checkpoint_at
 from wdaverify.errors import LimitReached, ProblemError
 from wdaverify.exact.answer import ExactValue
 from wdaverify.exact.dispatch import Dispatcher
@@ -27,6 +29,7 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
 ) -> ExactValue:
     """Return the exact worst-case value at one radius, with its bracket and worst case.
 
@@ -47,6 +50,9 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
         Relative gap that counts as exact.
     limits
         On time, memory and cells.
+    checkpoint
+        File in which answers of the engine are kept; one that is there already, about the same
+        question, engine and tolerance, is gone on from.
 
     Raises
     ------
@@ -68,16 +74,19 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     check_radius(radius)
     units = Units.of(problem)
     units.refuse("cells", cells)
-    solver = solver_for(
-        units.problem,
-        engine,
-        cells=cells,
-        workers=workers,
-        tolerance=tolerance,
-        limits=limits,
-        progress=progress,
-    )
-    return solver.solve(radius).restored(units)
+    options = {"engine": engine, "tolerance": tolerance}
+    with checkpoint_at(checkpoint, units.problem, options) as opened:
+        solver = solver_for(
+            units.problem,
+            engine,
+            cells=cells,
+            workers=workers,
+            tolerance=tolerance,
+            limits=limits,
+            progress=progress,
+            checkpoint=opened,
+        )
+        return solver.solve(radius).restored(units)
 
 
 def solver_for(  # noqa: PLR0913
@@ -90,6 +99,7 @@ def solver_for(  # noqa: PLR0913
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> ExactSolver:
     """Return a solver for many radii of one problem; parameters as in :func:`solve`."""
     choice = choose_engine(problem, engine, cells, curve=curve)
@@ -97,7 +107,13 @@ def solver_for(  # noqa: PLR0913
     stopped: LimitReached | None = None
     try:
         desk = dispatcher_for(
-            problem, choice, cells=cells, workers=workers, limits=limits, progress=progress
+            problem,
+            choice,
+            cells=cells,
+            workers=workers,
+            checkpoint=checkpoint,
+            limits=limits,
+            progress=progress,
         )
     except LimitReached as reached:
         if UnlistedOracle.refuses(problem) is not None:

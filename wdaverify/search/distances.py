@@ -5,6 +5,7 @@ there is no nearer error. An error is believed only if its margin exceeds the ro
 evaluation.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +24,10 @@ from wdaverify.search.program import Node, NodeProgram, Relaxed
 from wdaverify.search.refresh import BATCH
 from wdaverify.search.rings import Price, Rings, rings_for
 from wdaverify.search.scaling import scaled
-from wdaverify.search.tree import NODES, Goal, Tree, Work
+from wdaverify.search.tree import NODES, Goal, Keep, Tree, TreeState, Work
 from wdaverify.support import Support
 
-__all__ = ["Flips", "LabelDistances"]
+__all__ = ["DistanceState", "Flips", "LabelDistances"]
 
 COARSE, FINE = 12, 40
 """Halvings of the radius that open nodes are shown to keep clear of: many nodes, left by a limit,
@@ -53,6 +54,15 @@ class Flips(NamedTuple):
     lower: Floats
     upper: Floats
     witnesses: Floats
+
+
+class DistanceState(NamedTuple):
+    """A search in the midst of its work: what :class:`Flips` knows, radii of the goal, tree."""
+
+    upper: Floats
+    witnesses: Floats
+    radii: Floats
+    tree: TreeState
 
 
 class _Nearest(Goal):
@@ -143,6 +153,7 @@ class LabelDistances:
         self.upper = np.where(self._errs(samples), 0.0, np.inf)
         self.witnesses = samples.copy()
         self._tree: Tree | None = None
+        self.keep: Keep | None = None
         self._proved = np.zeros(len(samples))
 
     @property
@@ -152,8 +163,15 @@ class LabelDistances:
         size = np.abs(net.gradients) @ net.magnitudes[net.layers[-1]] + np.abs(net.offsets)
         return float(4.0 * net.relative_error * size.max())
 
-    def distances(self, index: Integers, *, tolerance: float = 1e-9) -> Flips:
+    def distances(
+        self, index: Integers, *, tolerance: float = 1e-9, begun: DistanceState | None = None
+    ) -> Flips:
         """Bracket the distances of some samples, ``(m,)``, to a relative tolerance.
+
+        Parameters
+        ----------
+        begun
+            A state in the midst of this very question, to go on from.
 
         Raises
         ------
@@ -163,8 +181,13 @@ class LabelDistances:
         wanted = np.zeros(len(self.samples), dtype=bool)
         wanted[index] = self.upper[index] > 0
         self.work.suprema += len(index)
-        self._attack(np.flatnonzero(wanted & np.isinf(self.upper)))
+        if begun is None:
+            self._attack(np.flatnonzero(wanted & np.isinf(self.upper)))
+        else:
+            self.upper, self.witnesses = begun.upper, begun.witnesses
         goal = _Nearest(self, tolerance)
+        if begun is not None:
+            goal.radii, goal.rings = begun.radii, self.rings(begun.radii)
         if self._tree is None:
             program = NodeProgram(self.scaled, self.norm)
             self._tree = Tree(
@@ -175,13 +198,22 @@ class LabelDistances:
                 limits=self.limits,
                 room=self.room,
             )
-        self._tree.settle(wanted, goal)
+        self._tree.keep = partial(self._kept, self._tree, goal)
+        if begun is None:
+            self._tree.settle(wanted, goal)
+        else:
+            self._tree.proceed(wanted, goal, begun.tree)
         open_ = self._tree.bounds() >= 0
         proved = np.where(wanted & ~open_, goal.radii, 0.0) * self.scaled.length
         self._proved = np.maximum(self._proved, proved)
         none = wanted & ~open_ & np.isinf(self.upper) & np.isinf(self.within)
         self._proved[none] = np.inf
         return self.open_bounds(index)
+
+    def _kept(self, tree: Tree, goal: _Nearest, stuck: Integers) -> None:
+        if self.keep is not None and self.keep.due():
+            tree_state = tree.state(stuck)
+            self.keep(DistanceState(self.upper, self.witnesses, goal.radii, tree_state))
 
     def open_bounds(self, index: Integers) -> Flips:
         """Return what is known of some samples, valid also after a limit."""

@@ -9,7 +9,7 @@ import numpy as np
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.search.lagrangian import Region
 
-__all__ = ["Nodes"]
+__all__ = ["FIELDS", "Nodes"]
 
 UNSCORED = 1 << 30
 """Age of a branching score that was never computed."""
@@ -76,7 +76,7 @@ class Nodes:
         self.age[rows] += self.age[rows] < UNSCORED
         self.stale[rows] = np.minimum(self.stale[rows], layers + 1)
         twins = self._reserve(len(rows))
-        for name in _FIELDS:
+        for name in FIELDS:
             field = getattr(self, name)
             field[twins] = field[rows]
         if self.history is not None:
@@ -103,7 +103,7 @@ class Nodes:
         """Forget all other nodes; what stays keeps its order."""
         self.history = None
         rows = np.flatnonzero(kept)
-        for name in _FIELDS:
+        for name in FIELDS:
             setattr(self, name, getattr(self, name)[rows])
         self.count = len(rows)
 
@@ -113,13 +113,13 @@ class Nodes:
         capacity = len(self.value)
         if self.count > capacity:
             room = max(self.count, 2 * capacity, 1024) - capacity
-            for name in _FIELDS:
+            for name in FIELDS:
                 field = getattr(self, name)
                 blank = np.zeros((room, *field.shape[1:]), dtype=field.dtype)
                 setattr(self, name, np.concatenate([field, blank]))
         return np.arange(start, self.count)
 
 
-_FIELDS = (
+FIELDS = (
     "owner", "piece", "ring", "stale", "age", "value", "lower", "upper", "nu", "score",
 )  # fmt: skip

@@ -93,12 +93,16 @@ class NodeProgram:
         self._slack = self._h + m
         self._short = self._slack + 2 * m
         self._columns = self._short + 1
+        self._neurons = np.arange(m)
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: what comes then does not depend on what was solved before."""
         free = np.full(self._columns, np.inf)
         self._violation = np.inf
         self._shortfall = 0.0
-        self._kappa = np.ones(m)
+        self._kappa = np.ones(self.scaled.neurons)
         self._program = LinearProgram(-free, free, tolerance=FEASIBLE)
-        self._neurons = np.arange(m)
         self._add_definitions()
         self._add_activations()
         self._add_ball()

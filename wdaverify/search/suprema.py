@@ -14,10 +14,10 @@ from wdaverify.search.attack import attack
 from wdaverify.search.program import Node, NodeProgram, Relaxed
 from wdaverify.search.rings import Price, Rings, rings_for
 from wdaverify.search.scaling import Scaled, scaled
-from wdaverify.search.tree import NODES, Goal, Tree, Work
+from wdaverify.search.tree import NODES, Goal, Keep, Tree, TreeState, Work
 from wdaverify.support import Support
 
-__all__ = ["LabelSearch", "Suprema"]
+__all__ = ["LabelSearch", "SearchState", "Suprema"]
 
 LADDERS = {
     "linf": (0.05, 0.15, 0.4),
@@ -32,6 +32,14 @@ class Suprema(NamedTuple):
     bounds: Floats
     points: Floats
     values: Floats
+
+
+class SearchState(NamedTuple):
+    """A search in the midst of a question: points found, incumbents, tree."""
+
+    witnesses: tuple[Integers, Floats, Floats, Floats]
+    best: Floats
+    tree: TreeState
 
 
 class Witnesses:
@@ -50,6 +58,14 @@ class Witnesses:
         self.points = np.concatenate([self.points, points])
         self.losses = np.concatenate([self.losses, losses])
         self.lengths = np.concatenate([self.lengths, lengths])
+
+    def replace(self, owner: Integers, points: Floats, losses: Floats, lengths: Floats) -> None:
+        """Take these points instead of all that are known."""
+        self.owner, self.points, self.losses, self.lengths = owner, points, losses, lengths
+
+    def arrays(self) -> tuple[Integers, Floats, Floats, Floats]:
+        """Return what was added."""
+        return self.owner, self.points, self.losses, self.lengths
 
     def best(self, price: Price, reach: Floats) -> tuple[Floats, Integers]:
         """Return the best value of each sample and which point has it, ``(N,)``."""
@@ -149,6 +165,8 @@ class LabelSearch:
         everyone = np.arange(len(samples))
         self.witnesses.add(everyone, samples, self.evaluate(samples), np.zeros(len(samples)))
         self._trees: dict[bytes, Tree] = {}
+        self._asked: tuple[Tree, _Supremum]
+        self.keep: Keep | None = None
 
     def suprema(
         self,
@@ -158,6 +176,7 @@ class LabelSearch:
         *,
         floor: Floats | None = None,
         tolerance: float = 1e-9,
+        begun: "SearchState | None" = None,
     ) -> Suprema:
         """Return the suprema of some samples.
 
@@ -173,6 +192,8 @@ class LabelSearch:
             A bound that exceeds this by the tolerance at most is good enough, ``(m,)``.
         tolerance
             Bound minus value, relative to ``max(1, |value|)``, at which a sample is settled.
+        begun
+            A state in the midst of this very question, to go on from.
 
         Raises
         ------
@@ -188,8 +209,18 @@ class LabelSearch:
         self.work.suprema += len(index)
         tree, goal = self._question(multiplier, within, limit, tolerance)
         self._asked = tree, goal
-        tree.settle(wanted, goal)
+        tree.keep = self._kept if len(self._trees) == 1 else None
+        if begun is None:
+            tree.settle(wanted, goal)
+        else:
+            goal.best = begun.best
+            tree.proceed(wanted, goal, begun.tree)
         return self._answer(index)
+
+    def _kept(self, stuck: Integers) -> None:
+        tree, goal = self._asked
+        if self.keep is not None and self.keep.due():
+            self.keep(SearchState(self.witnesses.arrays(), goal.best, tree.state(stuck)))
 
     def open_bounds(self, index: Integers) -> Suprema:
         """Return what is known of the suprema asked for last, valid also after a limit."""

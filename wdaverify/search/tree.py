@@ -5,6 +5,9 @@ multipliers; moves met on the way are offered as points. What stays open gets a 
 it has no branching score left to split by, and is split at the neuron of the largest score.
 """
 
+from collections.abc import Callable  # noqa: TC003  (an attribute has this type)
+from typing import Any, NamedTuple, Protocol
+
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
@@ -16,7 +19,7 @@ from wdaverify.search.lagrangian import (
     ascend,
     first_multipliers,
 )
-from wdaverify.search.nodes import Nodes
+from wdaverify.search.nodes import FIELDS, Nodes
 from wdaverify.search.program import NodeProgram
 from wdaverify.search.refresh import BATCH, refresh, reprice, start
 from wdaverify.search.relaxation import first_bounds, roots
@@ -25,7 +28,7 @@ from wdaverify.search.scaling import Scaled
 from wdaverify.search.single import NodeSolver
 from wdaverify.search.squeeze import Squeezer
 
-__all__ = ["NODES", "Goal", "Tree", "Work"]
+__all__ = ["NODES", "Goal", "Keep", "Tree", "TreeState", "Work"]
 
 FIRST = Pace(5, 0.5, 0.1)
 """Ascent of every node that is opened."""
@@ -61,8 +64,64 @@ NODES = 200_000
 NARROW = 32
 """Nodes worked on at a time, the newest first, while there is no room for more."""
 
+PROGRAM = 10
+"""Nodes whose work is that of one program."""
+
+MILESTONE = 5000
+"""Nodes after which programs begin anew, so that a search can go on from there in another
+process to the same end."""
+
 DONE = 0.25
 """Share of nodes that must be done for forgetting them to be worth the copying."""
+
+
+class TreeState(NamedTuple):
+    """A tree in the midst of its work, as arrays.
+
+    Attributes
+    ----------
+    nodes
+        Their fields.
+    samples
+        Which are planted, which partly forgotten, and what the forgotten nodes bound.
+    optima
+        See :func:`packed`.
+    stuck
+        Nodes that nothing improves.
+    """
+
+    nodes: tuple[Any, ...]
+    samples: tuple[Bools, Bools, Floats]
+    optima: tuple[Integers, Floats, Floats]
+    stuck: Integers
+
+
+class Keep(Protocol):
+    """Keeps states of a search."""
+
+    def due(self) -> bool:
+        """Whether it is time for one."""
+
+    def __call__(self, state: object) -> None:
+        """Keep it."""
+
+
+def packed(optima: dict[int, list[tuple[float, Floats]]]) -> tuple[Integers, Floats, Floats]:
+    """Return rows, prices and multipliers of optima, one after the other."""
+    flat = [(row, price, nu) for row, known in optima.items() for price, nu in known]
+    return (
+        np.array([row for row, _, _ in flat], dtype=np.int64),
+        np.array([price for _, price, _ in flat], dtype=np.float64),
+        np.array([nu for _, _, nu in flat], dtype=np.float64),
+    )
+
+
+def unpacked(flat: tuple[Integers, Floats, Floats]) -> dict[int, list[tuple[float, Floats]]]:
+    """Return what was packed."""
+    optima: dict[int, list[tuple[float, Floats]]] = {}
+    for row, price, nu in zip(flat[0].tolist(), flat[1].tolist(), flat[2], strict=True):
+        optima.setdefault(row, []).append((price, nu))
+    return optima
 
 
 class Tree:
@@ -101,6 +160,7 @@ class Tree:
             np.arange(len(scaled.layers)), [p.stop - p.start for p in scaled.layers]
         )
         self._first = first_bounds(scaled, rings)
+        self.keep: Callable[[Integers], None] | None = None
 
     def settle(self, wanted: Bools, goal: Goal) -> None:
         """Work until every node of the wanted samples ``(N,)`` is bounded by what is enough.
@@ -114,7 +174,30 @@ class Tree:
         self._plant(wanted & ~self._planted)
         reprice(self.scaled, self.nodes, self.nodes.of(wanted), goal)
         self._single.extrapolate(self._excess(wanted, goal), goal)
-        stuck = np.zeros(0, dtype=np.int64)
+        self._run(wanted, goal, np.zeros(0, dtype=np.int64))
+
+    def proceed(self, wanted: Bools, goal: Goal, state: "TreeState") -> None:
+        """Go on from a state in the midst of :meth:`settle`, as if there had been no break."""
+        nodes = self.nodes
+        nodes.count, nodes.history = len(state.nodes[0]), None
+        for name, values in zip(FIELDS, state.nodes, strict=True):
+            setattr(nodes, name, values)
+        self._planted, self._partial, self._forgotten = state.samples
+        self._single.optima = unpacked(state.optima)
+        self._run(wanted, goal, state.stuck)
+
+    def state(self, stuck: Integers) -> "TreeState":
+        """Return what :meth:`proceed` needs."""
+        count = self.nodes.count
+        return TreeState(
+            tuple(getattr(self.nodes, name)[:count] for name in FIELDS),
+            (self._planted, self._partial, self._forgotten),
+            packed(self._single.optima),
+            stuck,
+        )
+
+    def _run(self, wanted: Bools, goal: Goal, stuck: Integers) -> None:
+        done = self._done
         while True:
             self._renew(wanted, goal)
             excess = self._excess(wanted, goal)
@@ -125,17 +208,31 @@ class Tree:
             excess[stuck] = -np.inf
             open_ = np.flatnonzero(excess > 0)
             if len(open_) == 0:
+                self._pause(stuck)
                 return
             self.limits.check("searching activation patterns")
             if self.limits.watch:
                 owners = np.unique(self.nodes.owner[open_])
-                done = 1.0 - len(owners) / max(1, int(wanted.sum()))
-                self.limits.report(f"{len(owners)} samples open, {len(open_):,} nodes", done)
+                part = 1.0 - len(owners) / max(1, int(wanted.sum()))
+                self.limits.report(f"{len(owners)} samples open, {len(open_):,} nodes", part)
             if crowded:
                 open_ = open_[-NARROW:]
             elif len(open_) > BATCH:
                 open_ = np.sort(open_[np.argpartition(-excess[open_], BATCH)[:BATCH]])
             stuck = np.concatenate([stuck, self._work_on(open_, goal)])
+            if self._done - done >= MILESTONE:
+                self._pause(stuck)
+                done = self._done
+
+    @property
+    def _done(self) -> int:
+        return self.work.nodes + PROGRAM * self.work.programs
+
+    def _pause(self, stuck: Integers) -> None:
+        """Make what comes independent of all but the state, and offer that."""
+        self.program.renew()
+        if self.keep is not None:
+            self.keep(stuck)
 
     def _excess(self, wanted: Bools, goal: Goal) -> Floats:
         """Return by how much nodes exceed what is enough, ``(C,)``; no node of others does."""
