@@ -86,6 +86,8 @@ class Sandwich:
         The exact engine and why it was chosen.
     stopped
         Message of the limit that ended the work early, if any.
+    cells
+        The activation cells, where the engine listed them.
     """
 
     problem: Problem
@@ -100,6 +102,7 @@ class Sandwich:
     seconds: dict[str, float]
     engine: Choice
     stopped: str | None
+    cells: CellComplex | None = None
 
     @property
     def tight(self) -> bool | None:
@@ -217,6 +220,7 @@ def sandwich(  # noqa: PLR0913
     result = Sandwich(
         problem, problem.nominal, rows, lower, upper, found, slope, tightness(slope, found),
         {} if solver is None else solver.counts.as_dict(), stages.seconds, choice, stopped,
+        listed,
     )  # fmt: skip
     result.check()
     return result
