@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wdaverify.arrays import Floats
 from wdaverify.problem import Problem
 from wdaverify.report.moves import Move
 
@@ -51,7 +50,7 @@ def carried(problem: Problem, moves: Sequence[Move], names: Sequence[str] | None
     """
     if not moves:
         return None
-    changes: Floats = np.array([m.target - m.origin for m in moves])
+    changes = np.array([m.target - m.origin for m in moves])
     masses = np.array([m.mass for m in moves])
     mean = masses @ np.abs(changes) / masses.sum()
     if not mean.max() > 0:

@@ -50,6 +50,7 @@ def span(low: float, high: float, digits: int = 4) -> str:
     >>> span(1.15511617, 1.15511618), span(1.0, 2.5)
     ('1.155', 'between 1 and 2.5')
     """
+    low, high = (0.0 if abs(v) <= 1e-12 else v for v in (low, high))
     ends = figure(low, digits), figure(high, digits)
     close = high - low <= 10.0 ** (1 - digits) * max(abs(low), abs(high)) / 2.0
     if ends[0] == ends[1] or close:

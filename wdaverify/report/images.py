@@ -67,14 +67,14 @@ def guess_shape(problem: Problem, given: tuple[int, ...] | None) -> Shape | None
     if given is not None:
         if given == ():
             return None
-        full = given if len(given) == 3 else (1, *given)
-        fits = len(full) == 3 and min(full) > 0 and math.prod(full) == n and full[0] in (1, 3)
-        if not fits:
+        channels, height, width = (1, 1, 1, *given)[-3:]
+        fits = channels in (1, 3) and min(given) > 0 and math.prod(given) == n
+        if not (fits and len(given) in (2, 3)):
             raise ProblemError(
                 f"image_shape: expected (height, width) or (1 or 3, height, width) of {n} "
                 f"features, found {given}"
             )
-        return Shape(*full, guessed=False)
+        return Shape(channels, height, width, guessed=False)
     lower, upper = problem.support.bind(n).bounds
     if len(np.unique(lower)) > 1 or len(np.unique(upper)) > 1:
         return None
@@ -127,7 +127,8 @@ def _signed(change: Floats, shape: Shape) -> Bytes:
     values = np.take_along_axis(by_channel, most, axis=0)[0]
     colour = np.where(values[..., None] > 0, MORE, LESS)
     strength = np.abs(values)[..., None]
-    return np.round(strength * colour + (1.0 - strength) * 255.0).astype(np.uint8)
+    image: Bytes = np.round(strength * colour + (1.0 - strength) * 255.0).astype(np.uint8)
+    return image
 
 
 def _png(image: Bytes) -> str:

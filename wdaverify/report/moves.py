@@ -58,6 +58,11 @@ class Move:
         return gain / self.cost if self.cost > 0 else np.inf * np.sign(gain)
 
     @property
+    def becomes_error(self) -> bool:
+        """Whether a right prediction turns into a wrong one."""
+        return self.predicted == self.label and self.predicted_after != self.label_after
+
+    @property
     def gain(self) -> float:
         """What the move adds to the expected loss."""
         return self.mass * (self.loss_after - self.loss)
@@ -65,39 +70,41 @@ class Move:
 
 def moves_of(problem: Problem, worst: Distribution) -> list[Move]:
     """Return the moves of a worst case, those first that the adversary prefers."""
-    origin = worst.origin
-    there = worst.points != problem.points[origin]
+    there = worst.points != problem.points[worst.origin]
     moved = np.flatnonzero(there.any(axis=1) | worst.moved(problem))
-    origin, points, labels = origin[moved], worst.points[moved], worst.labels[moved]
-    starts, own = problem.points[origin], problem.labels[origin]
-    distance = problem.cost.norm.length(points - starts)
-    cost = problem.cost.of(points - starts)
-    cost = cost + (problem.cost.label_cost or 0.0) * (labels != own)
-    before = certain_losses(problem, starts, own)
-    after = certain_losses(problem, points, labels)
-    after = np.where(worst.certified[moved], 1.0, after)
-    classes = _classes(problem, starts, own, np.zeros(len(moved), dtype=bool))
-    classes_after = _classes(problem, points, labels, worst.certified[moved])
+    columns = _columns(problem, worst, moved)
+    points = worst.points[moved], problem.points[worst.origin[moved]]
+    listed = zip(*(column.tolist() for column in columns.values()), strict=True)
     found = [
-        Move(
-            sample=int(origin[k]),
-            label=int(own[k]),
-            label_after=int(labels[k]),
-            predicted=int(classes[k]),
-            predicted_after=int(classes_after[k]),
-            distance=float(distance[k]),
-            mass=float(worst.weights[moved[k]]),
-            share=float(worst.weights[moved[k]] / problem.probabilities[origin[k]]),
-            cost=float(cost[k]),
-            loss=float(before[k]),
-            loss_after=float(after[k]),
-            origin=starts[k],
-            target=points[k],
-        )
-        for k in range(len(moved))
+        Move(**dict(zip(columns, values, strict=True)), target=target, origin=origin)
+        for values, target, origin in zip(listed, *points, strict=True)
     ]
-    key = (lambda m: (-m.rate, m.sample)) if problem.cost.finite else (lambda m: (-m.gain, m.sample))
-    return sorted(found, key=key)
+    if problem.cost.finite:
+        return sorted(found, key=lambda move: (-move.rate, move.sample))
+    return sorted(found, key=lambda move: (-move.gain, move.sample))
+
+
+def _columns(
+    problem: Problem, worst: Distribution, moved: Integers
+) -> dict[str, Floats | Integers]:
+    """Return everything about the atoms that moved but their places, an entry for each."""
+    origin, labels, certified = worst.origin[moved], worst.labels[moved], worst.certified[moved]
+    starts, points, own = problem.points[origin], worst.points[moved], problem.labels[origin]
+    price = problem.cost.label_cost or 0.0
+    after = certain_losses(problem, points, labels)
+    return {
+        "sample": origin,
+        "label": own,
+        "label_after": labels,
+        "predicted": _classes(problem, starts, own, np.zeros(len(moved), dtype=bool)),
+        "predicted_after": _classes(problem, points, labels, certified),
+        "distance": problem.cost.norm.length(points - starts),
+        "mass": worst.weights[moved],
+        "share": worst.weights[moved] / problem.probabilities[origin],
+        "cost": problem.cost.of(points - starts) + price * (labels != own),
+        "loss": certain_losses(problem, starts, own),
+        "loss_after": np.where(certified, 1.0, after),
+    }
 
 
 def _classes(problem: Problem, points: Floats, labels: Integers, certified: Bools) -> Integers:

@@ -1,7 +1,7 @@
 """The page: all sections together, in one file that needs nothing else.
 
-The style and the script stand inside the page, named by their hashes in its content security policy:
-nothing else runs, and nothing is loaded from anywhere.
+The style and the script stand inside the page, named by their hashes in its content security
+policy: nothing else runs, and nothing is loaded from anywhere.
 """
 
 import base64
@@ -10,7 +10,6 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,12 @@ from wdaverify.errors import UnsupportedError
 from wdaverify.limits import Limits
 from wdaverify.report import words
 from wdaverify.report.chart import chart
-from wdaverify.report.features import carried
 from wdaverify.report.figures import figure, percent, seconds
-from wdaverify.report.images import guess_shape, pictures
+from wdaverify.report.images import guess_shape
 from wdaverify.report.line import line
 from wdaverify.report.methods import bounds_compared, not_used
-from wdaverify.report.moves import Move, moves_of
+from wdaverify.report.moves import moves_of
+from wdaverify.report.panels import panel
 from wdaverify.report.plane import plane
 from wdaverify.report.provenance import Origin, provenance
 from wdaverify.report.reading import Reading, read_curve
@@ -38,15 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["check_installed", "report_html", "write_report"]
 
-MOVES = 20
-"""Moves in a table; the rest is counted."""
 CORNERS = 40
 """Corners of the curve in a table."""
-FAR = 1e6
-"""Distance, in radii, beyond which mass is said to escape."""
 
 
-def write_report(  # noqa: PLR0913  (what it is about, where it goes, and what it may cost)
+def write_report(
     result: Sandwich,
     path: str | Path,
     *,
@@ -124,7 +119,8 @@ def report_html(
     content["provenance"] = provenance(
         result, content["origin"], {"curve of this report": curve_seconds}
     )
-    return environment.get_template("report.html.j2").render(content | _assets())
+    page: str = environment.get_template("report.html.j2").render(content | _assets())
+    return page
 
 
 def check_installed() -> None:
@@ -161,35 +157,6 @@ def _raw(value: float | None) -> str:
     return "" if value is None else repr(float(value)) if math.isfinite(value) else str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class _Panel:
-    """What is shown for one radius."""
-
-    row: Row
-    moves: Sequence[Move]
-    mass: float
-    flipped: float
-    far: int
-    shown: Sequence[Move] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def samples(self) -> int:
-        return len({m.sample for m in self.moves})
-
-    @property
-    def rest(self) -> Sequence[Move]:
-        return self.moves[len(self.shown) :]
-
-    @property
-    def rest_mass(self) -> float:
-        return sum(m.mass for m in self.rest)
-
-    @property
-    def rest_gain(self) -> float:
-        return sum(m.gain for m in self.rest)
-
-
 def _content(
     result: Sandwich,
     reading: Reading,
@@ -200,11 +167,7 @@ def _content(
     rows = sorted(result.rows, key=lambda row: row.radius)
     moves = [moves_of(problem, r.exact.worst_case) if r.exact is not None else [] for r in rows]
     shape = guess_shape(problem, image_shape)
-    panels = [_panel(row, found) for row, found in zip(rows, moves, strict=True)]
-    for panel in panels:
-        panel.extra["pictures"] = [] if shape is None else pictures(problem, panel.moves, shape)
-        tabular = shape is None and problem.network.features > 1
-        panel.extra["carried"] = carried(problem, panel.moves, None) if tabular else None
+    panels = [panel(problem, r, found, shape) for r, found in zip(rows, moves, strict=True)]
     return {
         "result": result,
         "problem": problem,
@@ -234,16 +197,6 @@ def _corner_numbers(reading: Reading) -> list[int]:
     """Return the corners that are listed: all, or some evenly among them."""
     count = 0 if reading.curve is None else len(reading.curve.radius)
     return sorted({round(v) for v in np.linspace(0, count - 1, min(count, CORNERS)).tolist()})
-
-
-def _panel(row: Row, moves: Sequence[Move]) -> _Panel:
-    flipped = sum(m.mass for m in moves if _errs(m) and m.predicted == m.label)
-    far = sum(m.distance > FAR * max(row.radius, 1.0) for m in moves)
-    return _Panel(row, moves, sum(m.mass for m in moves), flipped, far, moves[:MOVES])
-
-
-def _errs(move: Move) -> bool:
-    return move.predicted_after != move.label_after
 
 
 def _data(result: Sandwich, reading: Reading, rows: Sequence[Row]) -> dict[str, Any]:

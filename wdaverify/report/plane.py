@@ -3,7 +3,6 @@
 Cells are cut into the parts on which one class leads (:func:`wdaverify.plot.cells.parts_of`).
 """
 
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -201,5 +200,3 @@ def _arrow(x: Axis, y: Axis, move: Move, heaviest: float) -> Arrow:
     (a, b), (c, d) = move.origin.tolist(), move.target.tolist()
     title = f"sample {move.sample}: class {move.predicted} becomes {move.predicted_after}"
     return Arrow(x(a), y(b), x(c), y(d), round(move.mass / heaviest, 3), title)
-
-

@@ -1,4 +1,4 @@
-"""Where the numbers come from: versions, files, hashes, seeds, and the commands that repeat them."""
+"""Where the numbers come from: versions, files, hashes, seeds, and how to repeat them."""
 
 import hashlib
 import platform

@@ -4,7 +4,6 @@ Where the value curve cannot be had, or not in the time there is, the rows of th
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,9 +131,7 @@ def _moved(merge: Merge, budgets: Floats) -> Integers:
     return np.searchsorted(starts, budgets * (1.0 + 1e-12), side="right")
 
 
-def crossing(
-    result: Sandwich, reading: Reading, level: float
-) -> tuple[float, float] | None:
+def crossing(result: Sandwich, reading: Reading, level: float) -> tuple[float, float] | None:
     """Bracket the radius from which on the value is at least ``level``.
 
     Returns
@@ -174,5 +171,3 @@ def _first(reading: Reading, values: Floats, slope: float, level: float) -> floa
         return float(budgets[k])
     share = (level - values[k - 1]) / (values[k] - values[k - 1])
     return float(budgets[k - 1] + share * (budgets[k] - budgets[k - 1]))
-
-

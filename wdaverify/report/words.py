@@ -15,8 +15,10 @@ __all__ = ["SYMBOLS", "Answer", "answer", "details", "headline", "question"]
 _LOSSES = {
     "margin": (
         "expected margin loss",
-        "The margin loss is the lead of the best wrong class over the right one: negative where "
-        "the network is right, positive where it errs.",
+        (
+            "The margin loss is the lead of the best wrong class over the right one: negative "
+            "where the network is right, positive where it errs."
+        ),
     ),
     "hinge": (
         "expected hinge loss",
@@ -24,18 +26,24 @@ _LOSSES = {
     ),
     "cross-entropy": (
         "expected cross-entropy",
-        "Cross-entropy is the usual training loss: minus the logarithm of the probability that the "
-        "network gives to the right class.",
+        (
+            "Cross-entropy is the usual training loss: minus the logarithm of the probability "
+            "that the network gives to the right class."
+        ),
     ),
     "dlr": (
         "expected DLR loss",
-        "The difference-of-logits ratio is the margin divided by the lead of the first class over "
-        "the third: positive where the network errs.",
+        (
+            "The difference-of-logits ratio is the margin divided by the lead of the first class "
+            "over the third: positive where the network errs."
+        ),
     ),
     "truncated-dlr": (
         "expected truncated DLR loss",
-        "The difference-of-logits ratio is the margin divided by the lead of the first class over "
-        "the third, cut off at 1: positive where the network errs.",
+        (
+            "The difference-of-logits ratio is the margin divided by the lead of the first class "
+            "over the third, cut off at 1: positive where the network errs."
+        ),
     ),
     "zero-one": (
         "share of wrong predictions",
@@ -101,14 +109,14 @@ def question(problem: Problem) -> tuple[str, ...]:
         else f"A label may change as well, at the price {figure(problem.cost.label_cost)}."
     )
     count = "the one sample" if len(problem) == 1 else f"the {len(problem)} samples"
-    return (
+    asked = (
         f"How large can the {what} of the network become if the data may move "
         f"{_how_far(problem, 'at most ε')}? Every distribution that can be reached from {count} in "
-        f"this way is considered, not only those that an attack would find.",
-        f"Distances are measured by {_NORMS.get(problem.cost.norm.name, problem.cost.norm.name)}; "
-        f"mass may move {where}. {labels}",
-        meaning,
+        f"this way is considered, not only those that an attack would find."
     )
+    norm = _NORMS.get(problem.cost.norm.name, problem.cost.norm.name)
+    allowed = f"Distances are measured by {norm}; mass may move {where}. {labels}"
+    return asked, allowed, meaning
 
 
 def details(problem: Problem) -> list[tuple[str, str]]:
