@@ -18,7 +18,7 @@ class Element:
 
 @dataclass
 class Page(HTMLParser):
-    """All elements in order; ``faults`` lists what a reader of the standard would complain about."""
+    """All elements in order; ``faults`` lists what contradicts the standard."""
 
     source: str
     elements: list[Element] = field(default_factory=list)

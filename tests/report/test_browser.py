@@ -29,16 +29,13 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
     profile = tmp_path_factory.mktemp("profile")
-    options = Options()
+    options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
     yield driver
     driver.quit()
     shutil.rmtree(profile, ignore_errors=True)
@@ -157,13 +154,11 @@ def test_the_slider_tells_multiplier_and_samples(browser, made):
 
 
 def test_keys_and_buttons_move_the_slider(browser, made):
-    from selenium.webdriver.common.keys import Keys
-
     path, _ = made("moons", 15)
     opened(browser, path)
     slider = browser.find_element("id", "slider")
     before = text(browser, "read-value")
-    slider.send_keys(Keys.ARROW_LEFT)
+    slider.send_keys(webdriver.Keys.ARROW_LEFT)
     assert text(browser, "read-value") != before
     button = browser.find_element("css selector", "button[data-radius='0.05']")
     button.click()
@@ -171,12 +166,10 @@ def test_keys_and_buttons_move_the_slider(browser, made):
 
 
 def test_hovering_reads_the_curve(browser, made):
-    from selenium.webdriver.common.action_chains import ActionChains
-
     path, _ = made("moons", 15)
     opened(browser, path)
     chart = browser.find_element("id", "chart")
-    ActionChains(browser).scroll_to_element(chart).move_to_element(chart).perform()
+    webdriver.ActionChains(browser).scroll_to_element(chart).move_to_element(chart).perform()
     assert text(browser, "bubble").startswith("ε = ")
 
 

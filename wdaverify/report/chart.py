@@ -87,13 +87,13 @@ def chart(result: Sandwich, reading: Reading) -> Chart:
     certificate = _certificate(result, radii)
     low, high, clipped = _heights(lower, upper, attack, certificate)
     y = axis(low, high, BOTTOM, TOP)
-    left = room_beside(y.ticks(5))
+    left = room_beside(y.ticks(7))
     x = axis(0.0, end, left, RIGHT)
     seen = reading.corners[reading.corners <= end]
     few = len(seen) <= DOTS and reading.curve is not None
     dots = [(x(r), y(reading.curve(r)[0])) for r in seen.tolist()] if few and reading.curve else []
     return Chart(
-        WIDTH, HEIGHT, (left, TOP, RIGHT, BOTTOM), x.ticks(), y.ticks(5),
+        WIDTH, HEIGHT, (left, TOP, RIGHT, BOTTOM), x.ticks(8), y.ticks(7),
         _band(x, y, attack, certificate),
         path(x, y, _below(certificate, y)), path(x, y, attack), path(x, y, lower),
         path(x, y, _below(upper, y)),

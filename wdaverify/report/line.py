@@ -53,7 +53,7 @@ def line(result: Sandwich, moves: Sequence[Sequence[Move]]) -> Line | None:
     at = np.linspace(low[0], high[0], GRID + 1)
     losses = {k: _losses(problem, at, k) for k in labels}
     y = _vertical(np.concatenate(list(losses.values())))
-    left = room_beside(y.ticks(5))
+    left = room_beside(y.ticks(6))
     x = axis(float(low[0]), float(high[0]), left, RIGHT)
     curves = [Curve(k, path(x, y, np.column_stack([at, v]))) for k, v in losses.items()]
     spots = [
@@ -66,7 +66,7 @@ def line(result: Sandwich, moves: Sequence[Sequence[Move]]) -> Line | None:
     arrows = [[_arrow(x, y, m) for m in row[:ARROWS]] for row in moves]
     outside = [sum(not x.low <= m.target[0] <= x.high for m in row) for row in moves]
     frame = (left, TOP, RIGHT, BOTTOM)
-    return Line(760.0, 346.0, frame, x.ticks(), y.ticks(5), curves, spots, arrows, outside)
+    return Line(760.0, 346.0, frame, x.ticks(8), y.ticks(6), curves, spots, arrows, outside)
 
 
 def _losses(problem: Problem, at: Floats, label: int) -> Floats:
