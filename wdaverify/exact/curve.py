@@ -58,7 +58,7 @@ class ValueCurve:
     stopped
         Message of the limit that ended the refinement early: the bracket is valid, but wide.
     merge
-        What :attr:`lower` is made of for a finite order: whose mass pays for each of its segments.
+        What ``lower`` is made of for a finite order: whose mass pays for each of its segments.
     """
 
     radius: Floats

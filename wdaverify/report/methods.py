@@ -17,7 +17,9 @@ _LOWER = (
     "by the exact engine"
 )
 _UPPER = (
-    "value ≤ the dual bound of the best multiplier: no distribution within the radius does worse"
+    "value ≤ what the exact engine shows: no distribution within the radius does worse (for a "
+    "finite order the dual bound of the best multiplier, for order ∞ the supremum around each "
+    "sample)"
 )
 
 

@@ -152,7 +152,7 @@ def _cells(result: Sandwich, limits: Limits) -> tuple[CellComplex | None, str]:
     cells = result.cells
     try:
         if cells is None:
-            left = min(SECONDS, limits.seconds - limits.elapsed)
+            left = max(0.0, min(SECONDS, limits.seconds - limits.elapsed))
             share = Limits(seconds=left, cells=MOST, stop=limits.stop)
             problem = result.problem
             cells = enumerate_cells(problem.network, problem.support, limits=share)

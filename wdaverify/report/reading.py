@@ -74,7 +74,7 @@ def read_curve(
     if result.stopped is not None:
         return _rows_only("a limit ended the computation before the curve")
     share = Limits(
-        seconds=min(SHARE, limits.seconds - limits.elapsed),
+        seconds=max(0.0, min(SHARE, limits.seconds - limits.elapsed)),
         gigabytes=limits.gigabytes,
         cells=limits.cells,
         stop=limits.stop,

@@ -200,8 +200,8 @@ def _trust(row: Row) -> str:
         return ""
     within = "to the last digit" if row.gap <= 0 else f"to within {figure(row.gap, 2)}"
     return (
-        f"Exact {within}: an explicit distribution within this radius does as badly, and a dual "
-        f"bound shows that none does worse."
+        f"Exact {within}: an explicit distribution within this radius does as badly, and an "
+        f"upper bound shows that none does worse."
     )
 
 
