@@ -86,6 +86,16 @@ def test_the_crossing_of_an_endless_line():
     assert crossing(result, read_curve(result), 50.0) == pytest.approx((50.0, 50.0))
 
 
+def test_rows_alone_bracket_the_crossing(moons, moons_curve):
+    interrupted = wv.Limits()
+    interrupted.stop.set()
+    reading = read_curve(moons, interrupted)
+    low, high = crossing(moons, reading, 0.0)
+    truth = crossing(moons, moons_curve, 0.0)
+    assert low <= truth[0] <= truth[1] <= high
+    assert low in {0.0, *(row.radius for row in moons.rows)} or reading.curve is not None
+
+
 def test_a_curve_that_takes_too_long_says_so(moons):
     limits = wv.Limits(seconds=0.0)
     reading = read_curve(moons, limits)

@@ -15,7 +15,7 @@ from wdaverify.limits import Limits
 from wdaverify.loss import Hinge, Margin, ZeroOne
 from wdaverify.merging import Merge
 from wdaverify.problem import Problem
-from wdaverify.verification import Progress, Sandwich
+from wdaverify.verification import Progress, Row, Sandwich
 
 __all__ = ["Reading", "crossing", "read_curve"]
 
@@ -95,8 +95,8 @@ def read_curve(
     note = ""
     if curve.stopped is not None:
         note = (
-            f"The refinement of the curve was ended early ({curve.stopped}); between its two "
-            f"sides lies the value, which the rows of the table know better."
+            f"The refinement of the curve was ended early ({curve.stopped}); the value lies "
+            f"between its two sides. At the radii asked for it is known as the table has it."
         )
     return _of_curve(result.problem, curve, note)
 
@@ -143,19 +143,19 @@ def crossing(result: Sandwich, reading: Reading, level: float) -> tuple[float, f
     if result.nominal >= level:
         return None
     curve = reading.curve
-    if curve is None:
-        rows = sorted(result.rows, key=lambda row: row.radius)
-        below = max([row.radius for row in rows if row.upper < level], default=0.0)
-        above = min([row.radius for row in rows if row.lower >= level], default=math.inf)
-        return (below, above) if above < math.inf else None
-    first, last = (
-        _first(reading, values, slope, level)
-        for values, slope in zip((curve.upper, curve.lower), curve.final_slope[::-1], strict=True)
-    )
-    if last == math.inf:
-        return None
-    power = 1.0 / curve.order if math.isfinite(curve.order) else 1.0
-    return first**power, last**power
+    below = max([r.radius for r in result.rows if _ends(r)[1] < level], default=0.0)
+    above = min([r.radius for r in result.rows if _ends(r)[0] >= level], default=math.inf)
+    if curve is not None:
+        power = 1.0 / curve.order if math.isfinite(curve.order) else 1.0
+        first = _first(reading, curve.upper, curve.final_slope[1], level) ** power
+        last = _first(reading, curve.lower, curve.final_slope[0], level) ** power
+        below, above = max(below, min(first, last)), min(above, last)
+    return (min(below, above), above) if above < math.inf else None
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """Return the best bounds of a row, whoever found them."""
+    return max(row.attack, row.lower), min(row.certificate, row.upper)
 
 
 def _first(reading: Reading, values: Floats, slope: float, level: float) -> float:

@@ -62,7 +62,15 @@
     const near = rows.reduce((a, b) => (Math.abs(b[0] - radius) < Math.abs(a[0] - radius) ? b : a));
     return { radius: near[0], lower: near[1], upper: near[2], slope: null, moved: null };
   };
-  const read = (radius) => (curve === null ? fromRows(radius) : fromCurve(radius));
+
+  // At a radius asked for, the row may know more than a curve that was ended early.
+  const read = (radius) => {
+    if (curve === null) return fromRows(radius);
+    const r = fromCurve(radius);
+    const row = rows.find((one) => one[0] === radius);
+    if (row === undefined || row[1] > r.upper || row[2] < r.lower) return r;
+    return { ...r, lower: Math.max(r.lower, row[1]), upper: Math.min(r.upper, row[2]) };
+  };
 
   const both = (r) => {
     const [low, high] = [figure(r.lower, 6), figure(r.upper, 6)];

@@ -161,6 +161,7 @@ def _reach(result: Sandwich, row: Row) -> str:
     low, high = row.lower, row.upper
     value = span(100.0 * low, 100.0 * high) + " %" if rate else span(low, high)
     if row.status == "bracket":
+        low, high = max(low, row.attack), min(high, row.certificate)
         return f"the worst {what} lies between {_plain(low, rate)} and {_plain(high, rate)}."
     if abs(high - result.nominal) <= 1e-9 * max(1.0, abs(high)):
         return f"the {what} stays at {value}: nothing makes it worse."
@@ -191,8 +192,8 @@ def _turn(result: Sandwich, reading: Reading) -> str:
         return f"{words} {where}."
     low, high = found
     if high - low <= 1e-3 * high:
-        return f"{words} at ε ≈ {figure(high, 3)}."
-    return f"{words} somewhere between ε = {figure(low, 3)} and {figure(high, 3)}."
+        return f"{words} at ε\u00a0≈\u00a0{figure(high, 3)}."
+    return f"{words} somewhere between ε\u00a0=\u00a0{figure(low, 3)} and {figure(high, 3)}."
 
 
 def _trust(row: Row) -> str:
