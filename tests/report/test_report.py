@@ -16,6 +16,8 @@ import wdaverify as wv
 from wdaverify.cli import main
 from wdaverify.errors import ProblemError
 from wdaverify.report import Origin, report_html
+from wdaverify.report.moves import moves_of
+from wdaverify.report.plane import view_of
 from wdaverify.storage import load_stored
 
 ROOT = Path(__file__).parents[2]
@@ -240,6 +242,32 @@ def test_write_report_writes_whole_files(made, tmp_path):
     with pytest.raises(ProblemError, match="image_shape"):
         wv.write_report(result, target.with_name("other.html"), image_shape=(2, 2))
     assert [path.name for path in tmp_path.iterdir()] == ["out.html"]
+
+
+def test_radius_zero_alone():
+    problem = wv.load_problem(PROBLEMS / "polytope-triangle")
+    page = Page(report_html(wv.sandwich(problem, [0.0])))
+    assert page.faults == []
+    assert "No mass moves" in page.text
+
+
+@pytest.mark.slow
+def test_many_samples_and_a_huge_support_stay_readable():
+    rng = np.random.default_rng(0)
+    network = wv.ReLUNetwork([[[1.0, 0.5], [-1.0, 0.25]]], [[0.0, 0.1]])
+    points = rng.normal(size=(2500, 2))
+    problem = wv.Problem(
+        network, points, network.logits(points).argmax(axis=1), support=wv.Box(-1e9, 1e9)
+    )
+    result = wv.sandwich(problem, np.linspace(0.1, 1.0, 12))
+    moves = [moves_of(problem, row.exact.worst_case) for row in result.rows]
+    low, high = view_of(problem, moves)
+    assert np.abs([low, high]).max() < 100.0
+    html = report_html(result)
+    page = Page(html)
+    assert page.faults == []
+    assert "500 further samples are not drawn" in page.text
+    assert len(html) < 2_000_000
 
 
 @pytest.mark.slow

@@ -76,7 +76,8 @@ def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) 
         session.note(f"report: {report}")
     if missed:
         raise CheckFailedError(missed)
-    session.finish(result.stopped)
+    interrupted = "curve of the report: interrupted" if session.limits.stop.is_set() else None
+    session.finish(result.stopped or interrupted)
 
 
 def _check_report(path: Path) -> None:

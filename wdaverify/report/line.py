@@ -9,7 +9,7 @@ from wdaverify.arrays import Floats
 from wdaverify.problem import Problem
 from wdaverify.report.axes import Axis, Tick, axis, path, room_beside
 from wdaverify.report.moves import Move
-from wdaverify.report.plane import ARROWS, Arrow, Spot, view_of
+from wdaverify.report.plane import SPOTS, Arrow, Spot, most_arrows, view_of
 from wdaverify.verification import Sandwich
 
 __all__ = ["Curve", "Line", "line"]
@@ -59,11 +59,11 @@ def line(result: Sandwich, moves: Sequence[Sequence[Move]]) -> Line | None:
     spots = [
         Spot(x(a), y(loss), label, f"sample {k}, label {label}")
         for k, ((a,), label, loss) in enumerate(
-            zip(problem.points.tolist(), problem.labels.tolist(),
-                problem.nominal_losses.tolist(), strict=True)
+            zip(problem.points[:SPOTS].tolist(), problem.labels[:SPOTS].tolist(),
+                problem.nominal_losses[:SPOTS].tolist(), strict=True)
         )
     ]  # fmt: skip
-    arrows = [[_arrow(x, y, m) for m in row[:ARROWS]] for row in moves]
+    arrows = [[_arrow(x, y, m) for m in row[: most_arrows(moves)]] for row in moves]
     outside = [sum(not x.low <= m.target[0] <= x.high for m in row) for row in moves]
     frame = (left, TOP, RIGHT, BOTTOM)
     return Line(760.0, 346.0, frame, x.ticks(8), y.ticks(6), curves, spots, arrows, outside)

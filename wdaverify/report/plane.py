@@ -19,14 +19,17 @@ from wdaverify.report.axes import Axis, Tick, axis
 from wdaverify.report.moves import Move
 from wdaverify.verification import Sandwich
 
-__all__ = ["Arrow", "Patch", "Plane", "Spot", "plane", "view_of"]
+__all__ = ["Arrow", "Patch", "Plane", "Spot", "most_arrows", "plane", "view_of"]
 
 SIDE = 620.0
 LEFT, TOP = 56.0, 32.0
 MOST = 4000
 """Cells beyond which a map would be a grey field."""
 SECONDS = 10.0
-ARROWS = 400
+ARROWS, ALL_ARROWS = 400, 4000
+"""Arrows that are drawn at one radius, and at all of them."""
+SPOTS = 2000
+"""Samples that are drawn."""
 ROOM = 0.12
 """Room around samples where the support has no end, as a share of their spread."""
 FAR = 8.0
@@ -73,7 +76,9 @@ class Plane:
     boundary
         Path of the sides on which two largest logits tie.
     arrows
-        One list per row of the sandwich; ``left_out`` counts the moves beyond :data:`ARROWS`.
+        One list per row of the sandwich, at most ``most`` in each.
+    hidden
+        Samples that are not drawn.
     note
         Why there are no cells, empty where there are.
     """
@@ -88,7 +93,8 @@ class Plane:
     cells: int
     spots: list[Spot]
     arrows: list[list[Arrow]]
-    left_out: list[int]
+    most: int
+    hidden: int
     classes: list[int]
     note: str
 
@@ -109,17 +115,23 @@ def plane(result: Sandwich, moves: Sequence[Sequence[Move]], limits: Limits | No
         ]
         boundary = "".join(_segment(x, y, tie) for p in parts for tie in p.ties)
         winners = {p.winner for p in parts}
-    arrows = [[_arrow(x, y, m, _heaviest(row)) for m in row[:ARROWS]] for row in moves]
+    most = most_arrows(moves)
+    arrows = [[_arrow(x, y, m, _heaviest(row)) for m in row[:most]] for row in moves]
     return Plane(
         x.end + 14.0, y.start + 46.0, (x.start, y.end, x.end, y.start), x.ticks(6), y.ticks(6),
         patches, boundary, 0 if cells is None else len(cells), _spots(problem, x, y), arrows,
-        [max(0, len(row) - ARROWS) for row in moves],
+        most, max(0, len(problem) - SPOTS),
         sorted(winners | set(problem.labels.tolist())), note,
     )  # fmt: skip
 
 
+def most_arrows(moves: Sequence[Sequence[Move]]) -> int:
+    """Return how many moves of each row are drawn: fewer where there are many rows."""
+    return min(ARROWS, max(20, ALL_ARROWS // max(len(moves), 1)))
+
+
 def view_of(problem: Problem, moves: Sequence[Sequence[Move]]) -> tuple[Floats, Floats]:
-    """Return the corners of what is shown: the support's box, else room around points and atoms."""
+    """Return the corners of what is shown: the support's box if near, else room around points."""
     lower, upper = bounding_box(problem.support)
     points = problem.points
     spread = np.maximum(points.max(axis=0) - points.min(axis=0), 0.0)
@@ -130,9 +142,10 @@ def view_of(problem: Problem, moves: Sequence[Sequence[Move]]) -> tuple[Floats, 
     every = np.concatenate([points, np.array(near).reshape(-1, points.shape[1])])
     low, high = every.min(axis=0), every.max(axis=0)
     room = ROOM * np.where(high > low, high - low, spread) + np.where(high > low, 0.0, 0.4 * spread)
+    near_by = FAR * spread
     return (
-        np.where(np.isfinite(lower), lower, low - room),
-        np.where(np.isfinite(upper), upper, high + room),
+        np.where(lower >= low - near_by, lower, low - room),
+        np.where(upper <= high + near_by, upper, high + room),
     )
 
 
@@ -187,7 +200,7 @@ def _spots(problem: Problem, x: Axis, y: Axis) -> list[Spot]:
     return [
         Spot(x(float(a)), y(float(b)), label, f"sample {k}, label {label}")
         for k, ((a, b), label) in enumerate(
-            zip(problem.points.tolist(), problem.labels.tolist(), strict=True)
+            zip(problem.points[:SPOTS].tolist(), problem.labels[:SPOTS].tolist(), strict=True)
         )
     ]
 
