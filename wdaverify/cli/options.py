@@ -1,6 +1,6 @@
 """Options that several commands share; a command takes only those that mean something to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from wdaverify.norms import NORMS
 from wdaverify.tolerances import EXACT
 
 __all__ = [
-    "QUESTION",
     "compute",
     "compute_alone",
     "engine_and_limits",
@@ -23,7 +22,6 @@ __all__ = [
     "question_without_radius",
     "sampling",
     "time_and_memory",
-    "words_given",
 ]
 
 Command = Callable[..., Any]
@@ -121,32 +119,3 @@ enumeration = _all(
 """How cells are enumerated."""
 
 output = _all(_JSON, _QUIET)
-
-QUESTION = ("loss", "norm", "order", "label_cost", "samples")
-"""Parameters that change the question, radii left out."""
-
-
-def words_given(context: click.Context, only: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the words of the command line that a command was called with, options last.
-
-    Parameters
-    ----------
-    only
-        Names of the parameters that are wanted, all where it is omitted; then the name of the
-        command comes first.
-    """
-    words: list[str] = [] if only is not None else [str(context.info_name)]
-    typed = [p for p in context.command.params if context.get_parameter_source(p.name or "") ==
-             click.core.ParameterSource.COMMANDLINE]  # fmt: skip
-    for parameter in sorted(typed, key=lambda p: isinstance(p, click.Option)):
-        if only is not None and parameter.name not in only:
-            continue
-        value = context.params[parameter.name or ""]
-        if not isinstance(parameter, click.Option):
-            words.append(str(value))
-        elif parameter.is_flag:
-            words.append(parameter.opts[0])
-        else:
-            for each in value if parameter.multiple else (value,):
-                words += [parameter.opts[0], str(each)]
-    return tuple(words)

@@ -8,13 +8,12 @@ import click
 
 from wdaverify.bounds.certificate import constants_of
 from wdaverify.cli import options
+from wdaverify.cli.report import check_report, page_of, report_option, write_page
 from wdaverify.cli.session import CheckFailedError, Session
 from wdaverify.cli.tables import sandwich_table, summary
-from wdaverify.errors import ProblemError
 from wdaverify.storage import Expected
-from wdaverify.storage.files import replacing
 from wdaverify.tolerances import EXACT, scale
-from wdaverify.verification import Progress, Sandwich, sandwich
+from wdaverify.verification import Sandwich, sandwich
 
 __all__ = ["verify"]
 
@@ -30,10 +29,7 @@ __all__ = ["verify"]
     "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
     help="Draw value against radius with the band between the bounds.",
 )  # fmt: skip
-@click.option(
-    "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
-    help="Write a report for people: one HTML file that needs nothing else.",
-)  # fmt: skip
+@report_option
 @options.output
 def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print attack ≤ exact ≤ certificate for every radius.
@@ -43,7 +39,7 @@ def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) 
     other or miss a value that the problem expects.
     """
     if report is not None:
-        _check_report(report)
+        check_report(report)
     session = Session("verify", problem, given)
     with session.progress() as progress:
         result = sandwich(
@@ -57,7 +53,7 @@ def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) 
             limits=session.limits,
             progress=progress,
         )
-        page = None if report is None else _page(session, result, progress)
+        page = None if report is None else page_of(session, result, progress)
     session.print(sandwich_table(result))
     for line in summary(result):
         session.note(line)
@@ -71,41 +67,11 @@ def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) 
         save_sandwich(result, plot)
         session.note(f"plot: {plot}")
     if report is not None and page is not None:
-        with replacing(report) as file:
-            file.write(page)
-        session.note(f"report: {report}")
+        write_page(session, page, report)
     if missed:
         raise CheckFailedError(missed)
     interrupted = "curve of the report: interrupted" if session.limits.stop.is_set() else None
     session.finish(result.stopped or interrupted)
-
-
-def _check_report(path: Path) -> None:
-    """Complain before the work where the report could not be made or written."""
-    from wdaverify.report.page import check_installed  # noqa: PLC0415  (jinja2 is an extra)
-
-    check_installed()
-    if not path.absolute().parent.is_dir():
-        raise ProblemError(f"--report: expected an existing folder, found {path.parent}")
-
-
-def _page(session: Session, result: Sandwich, progress: Progress) -> bytes:
-    """Return the report; the value curve for it takes what is left of the limits."""
-    from wdaverify.report import Origin, report_html  # noqa: PLC0415  (jinja2 is an extra)
-
-    context, stored = click.get_current_context(), session.stored
-    known = stored.expected
-    origin = Origin(
-        problem=context.params["problem"],
-        command=options.words_given(context),
-        question=options.words_given(context, options.QUESTION),
-        files=stored.files,
-        notes=stored.notes,
-        seed=session.options["seed"],
-        expected=None if known is None else (known.values, known.source),
-    )
-    page = report_html(result, origin=origin, limits=session.limits, progress=progress)
-    return page.encode()
 
 
 def _missed(result: Sandwich, expected: Expected | None) -> str:
