@@ -83,7 +83,9 @@ def test_the_crossing_is_where_the_curve_crosses(moons, moons_curve):
 def test_the_crossing_of_an_endless_line():
     problem = wv.load_problem(PROBLEMS / "relu-line")  # the value is ε
     result = wv.sandwich(problem, [1.0])
-    assert crossing(result, read_curve(result), 50.0) == pytest.approx((50.0, 50.0))
+    reading = read_curve(result)
+    assert crossing(result, reading, 50.0) == pytest.approx((50.0, 50.0))
+    assert reading.moved[-1] == 1  # the mass that escapes
 
 
 def test_rows_alone_bracket_the_crossing(moons, moons_curve):

@@ -48,7 +48,7 @@ def line(result: Sandwich, moves: Sequence[Sequence[Move]]) -> Line | None:
     problem = result.problem
     if problem.network.features != 1:
         return None
-    low, high = view_of(problem, moves)
+    low, high = view_of(problem, moves, max(row.radius for row in result.rows))
     labels = sorted({*problem.labels.tolist(), *(m.label_after for row in moves for m in row)})
     at = np.linspace(low[0], high[0], GRID + 1)
     losses = {k: _losses(problem, at, k) for k in labels}

@@ -104,7 +104,7 @@ def plane(result: Sandwich, moves: Sequence[Sequence[Move]], limits: Limits | No
     problem = result.problem
     if problem.network.features != 2:
         return None
-    x, y = _axes(problem, moves)
+    x, y = _axes(result, moves)
     cells, note = _cells(result, limits or Limits())
     patches, boundary, winners = [], "", set()
     if cells is not None:
@@ -130,8 +130,16 @@ def most_arrows(moves: Sequence[Sequence[Move]]) -> int:
     return min(ARROWS, max(20, ALL_ARROWS // max(len(moves), 1)))
 
 
-def view_of(problem: Problem, moves: Sequence[Sequence[Move]]) -> tuple[Floats, Floats]:
-    """Return the corners of what is shown: the support's box if near, else room around points."""
+def view_of(
+    problem: Problem, moves: Sequence[Sequence[Move]], reach: float = 0.0
+) -> tuple[Floats, Floats]:
+    """Return the corners of what is shown: the support's box if near, else room around points.
+
+    Parameters
+    ----------
+    reach
+        Room that there is at least: the largest radius.
+    """
     lower, upper = bounding_box(problem.support)
     points = problem.points
     spread = np.maximum(points.max(axis=0) - points.min(axis=0), 0.0)
@@ -142,15 +150,16 @@ def view_of(problem: Problem, moves: Sequence[Sequence[Move]]) -> tuple[Floats, 
     every = np.concatenate([points, np.array(near).reshape(-1, points.shape[1])])
     low, high = every.min(axis=0), every.max(axis=0)
     room = ROOM * np.where(high > low, high - low, spread) + np.where(high > low, 0.0, 0.4 * spread)
-    near_by = FAR * spread
+    room = np.maximum(room, 1.25 * reach)
+    near_by = FAR * spread + reach
     return (
         np.where(lower >= low - near_by, lower, low - room),
         np.where(upper <= high + near_by, upper, high + room),
     )
 
 
-def _axes(problem: Problem, moves: Sequence[Sequence[Move]]) -> tuple[Axis, Axis]:
-    low, high = view_of(problem, moves)
+def _axes(result: Sandwich, moves: Sequence[Sequence[Move]]) -> tuple[Axis, Axis]:
+    low, high = view_of(result.problem, moves, max(row.radius for row in result.rows))
     width, height = high - low
     ratio = height / width if width > 0 and 0.4 < height / width < 1.6 else 0.8
     right, bottom = LEFT + SIDE, TOP + ratio * SIDE

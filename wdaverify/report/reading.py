@@ -128,7 +128,9 @@ def _moved(merge: Merge, budgets: Floats) -> Integers:
     """Count the samples that own one of the segments begun at or before each budget."""
     _, first = np.unique(merge.samples, return_index=True)
     starts = np.sort(merge.budgets[:-1][first])
-    return np.searchsorted(starts, budgets * (1.0 + 1e-12), side="right")
+    counts = np.searchsorted(starts, budgets * (1.0 + 1e-12), side="right")
+    counts[-1] += merge.escaping >= 0 and merge.escaping not in merge.samples
+    return counts
 
 
 def crossing(result: Sandwich, reading: Reading, level: float) -> tuple[float, float] | None:
