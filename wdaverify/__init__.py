@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from wdaverify.polishing import polish
     from wdaverify.problem import Problem
     from wdaverify.proof.prove import Proof, prove
+    from wdaverify.report.page import write_report
     from wdaverify.storage import load_network, load_problem, write_problem
     from wdaverify.support import Box, Polytope
     from wdaverify.units import Units
@@ -94,6 +95,7 @@ _HOME = {
     "solve": "exact.solve",
     "value_curve": "exact.curve",
     "write_problem": "storage",
+    "write_report": "report.page",
 }
 
 __all__ = [
@@ -141,6 +143,7 @@ __all__ = [
     "solve",
     "value_curve",
     "write_problem",
+    "write_report",
 ]
 
 

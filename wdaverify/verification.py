@@ -90,6 +90,8 @@ class Sandwich:
         The exact engine and why it was chosen.
     stopped
         Message of the limit that ended the work early, if any.
+    cells
+        The activation cells, where the engine listed them.
     """
 
     problem: Problem
@@ -104,6 +106,7 @@ class Sandwich:
     seconds: dict[str, float]
     engine: Choice
     stopped: str | None
+    cells: CellComplex | None = None
 
     @property
     def tight(self) -> bool | None:
@@ -251,6 +254,7 @@ def _framed(
     result = Sandwich(
         problem, problem.nominal, rows, lower, upper, found, slope, tightness(slope, found),
         {} if solver is None else solver.counts.as_dict(), stages.seconds, choice, stopped,
+        listed,
     )  # fmt: skip
     result.check()
     return result

@@ -10,6 +10,7 @@ from wdaverify.bounds.certificate import constants_of
 from wdaverify.cli import options
 from wdaverify.cli.help import Command, Example
 from wdaverify.cli.parameters import OutputFile, picture
+from wdaverify.cli.report import page_of, report_option, write_page
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import sandwich_table, summary
 from wdaverify.errors import CheckFailedError
@@ -29,6 +30,10 @@ __all__ = ["verify"]
             "wdaverify verify problems/moons --radius 0.05 --plot moons.png --json moons.json",
         ),
         Example(
+            "A page to read, to keep and to send",
+            "wdaverify verify problems/moons --report moons.html",
+        ),
+        Example(
             "The worst accuracy instead of the worst loss",
             "wdaverify verify problems/moons --loss zero-one",
         ),
@@ -46,8 +51,9 @@ __all__ = ["verify"]
     "--plot", type=OutputFile(check=picture), metavar="FILE.png",
     help="Draw value against radius with the band between the bounds.",
 )  # fmt: skip
+@report_option
 @options.output
-def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN401
+def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print attack ≤ exact ≤ certificate for every radius.
 
     The exact worst-case expected loss over all distributions within each Wasserstein radius of
@@ -68,6 +74,7 @@ def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN
             progress=progress,
             checkpoint=session.checkpoint(),
         )
+        page = None if report is None else page_of(session, result, progress)
     session.print(sandwich_table(result))
     for line in summary(result):
         session.note(line)
@@ -80,10 +87,13 @@ def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN
 
         save_sandwich(result, plot)
         session.note(f"plot: {plot}")
+    if report is not None and page is not None:
+        write_page(session, page, report)
     if missed:
         session.done()
         raise CheckFailedError(missed)
-    session.finish(result.stopped)
+    interrupted = "curve of the report: interrupted" if session.limits.stop.is_set() else None
+    session.finish(result.stopped or interrupted)
 
 
 def _missed(result: Sandwich, expected: Expected | None) -> str:

@@ -60,6 +60,8 @@ class ValueCurve:
         Wasserstein order.
     stopped
         Message of the limit that ended the refinement early: the bracket is valid, but wide.
+    merge
+        What ``lower`` is made of for a finite order: whose mass pays for each of its segments.
     """
 
     radius: Floats
@@ -69,6 +71,7 @@ class ValueCurve:
     final_slope: tuple[float, float]
     order: float
     stopped: str | None = None
+    merge: Merge | None = None
 
     def __call__(self, radius: float) -> tuple[float, float]:
         """Return lower and upper value at a radius."""
@@ -280,7 +283,8 @@ def _from_merges(inner: Merge, outer: Merge, order: float) -> ValueCurve:
     lower = inner.at(budgets)
     upper = np.maximum(outer.at(budgets), lower)
     slopes = (inner.final_slope, outer.final_slope)
-    return ValueCurve(budgets ** (1.0 / order), lower, upper, "budget", slopes, order)
+    radii = budgets ** (1.0 / order)
+    return ValueCurve(radii, lower, upper, "budget", slopes, order, merge=inner)
 
 
 def _zero_one_curve(solver: ExactSolver) -> ValueCurve:

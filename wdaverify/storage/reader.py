@@ -41,6 +41,8 @@ class StoredProblem:
         What the reader changed, measured or left out, for the user to see.
     network
         The file of the network.
+    files
+        All files that the question is read from.
     """
 
     problem: Problem
@@ -49,6 +51,7 @@ class StoredProblem:
     path: Path
     notes: tuple[str, ...]
     network: Path
+    files: tuple[Path, ...] = ()
 
 
 class _Arrays(NamedTuple):
@@ -107,8 +110,14 @@ def load_stored(path: str | Path, *, overrides: Overrides | None = None) -> Stor
             known = dict(zip(question.stored_radii, expected.values, strict=True))
             expected = Expected(tuple(known[radius] for radius in question.radii), expected.source)
         return StoredProblem(
-            problem, question.radii, expected, question.path, notes, question.network
-        )
+            problem, question.radii, expected, question.path, notes, question.network,
+            _files(question),
+        )  # fmt: skip
+
+
+def _files(question: Question) -> tuple[Path, ...]:
+    polytope = () if isinstance(question.support, Box) else (question.support,)
+    return (question.path, question.network, question.data, *polytope)
 
 
 def _toml(path: Path) -> Path:
