@@ -130,6 +130,22 @@ def _linear(call: Call) -> Tensor:
     return sum_of(call.neurons, product, call.operand("bias"))
 
 
+def _add_product(call: Call, *, divide: bool) -> Tensor:
+    """Return ``self + value * tensor1 * tensor2``, or with ``/ tensor2``."""
+    first, second = call.operand("tensor1"), call.operand("tensor2")
+    if divide:
+        product = first.divided(call.constant("tensor2"))
+    else:
+        product = multiply(first, second)
+    return sum_of(call.neurons, call.operand("self"), _times(product, call, "value"))
+
+
+def _copy(call: Call) -> Tensor:
+    """Return ``src`` in the shape of ``self``, as an assignment to a part of a tensor reads it."""
+    source, target = call.operand("src"), call.get("self")
+    return source.take(np.broadcast_to(source.positions, tuple(target.shape)))
+
+
 def _addmm(call: Call) -> Tensor:
     product = matmul(call.operand("mat1"), call.operand("mat2"))
     bias = _times(call.operand("self"), call, "beta")
@@ -233,6 +249,8 @@ _OPERATORS: Final[dict[str, Callable[[Call], Tensor]]] = {
     "aten.adaptive_avg_pool1d": partial(adaptive_average_pool, rank=1),
     "aten.adaptive_avg_pool2d": partial(adaptive_average_pool, rank=2),
     "aten.add": _add,
+    "aten.addcdiv": partial(_add_product, divide=True),
+    "aten.addcmul": partial(_add_product, divide=False),
     "aten.addmm": _addmm,
     "aten.amax": _largest,
     "aten.avg_pool1d": partial(average_pool, rank=1),
@@ -248,6 +266,7 @@ _OPERATORS: Final[dict[str, Callable[[Call], Tensor]]] = {
     "aten.conv1d": convolve,
     "aten.conv2d": convolve,
     "aten.convolution": convolve,
+    "aten.copy": _copy,
     "aten.div": _divide,
     "aten.dropout": _dropout,
     "aten.feature_dropout": _dropout,
