@@ -13,6 +13,7 @@ from wdaverify.cli.cells import cells
 from wdaverify.cli.certify import certify
 from wdaverify.cli.check import check
 from wdaverify.cli.exact import curve, distances, exact, worst_case
+from wdaverify.cli.new import new
 from wdaverify.cli.prove import prove_command, replay_command
 from wdaverify.cli.session import CheckFailedError
 from wdaverify.cli.verify import verify
@@ -33,7 +34,7 @@ def app() -> None:
 
 
 COMMANDS = (verify, exact, curve, worst_case, distances, cells, attack, certify, check)
-for command in (*COMMANDS, prove_command, replay_command):
+for command in (*COMMANDS, prove_command, replay_command, new):
     app.add_command(command)
 
 

@@ -133,10 +133,7 @@ def _linear(call: Call) -> Tensor:
 def _add_product(call: Call, *, divide: bool) -> Tensor:
     """Return ``self + value * tensor1 * tensor2``, or with ``/ tensor2``."""
     first, second = call.operand("tensor1"), call.operand("tensor2")
-    if divide:
-        product = first.divided(call.constant("tensor2"))
-    else:
-        product = multiply(first, second)
+    product = first.divided(call.constant("tensor2")) if divide else multiply(first, second)
     return sum_of(call.neurons, call.operand("self"), _times(product, call, "value"))
 
 

@@ -1,0 +1,247 @@
+"""From a file of a network and a file of samples to a question, with a reason for each part."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from wdaverify.arrays import Floats, floats
+from wdaverify.cost import TransportCost
+from wdaverify.drafts.guess import Guess
+from wdaverify.drafts.radii import guess_radii
+from wdaverify.drafts.support import DUST, guess_support
+from wdaverify.drafts.warnings import correct, warnings_about
+from wdaverify.errors import ProblemError
+from wdaverify.loss import loss_named
+from wdaverify.network import ReLUNetwork
+from wdaverify.problem import Problem
+from wdaverify.samples import Labels, class_indices, flattened
+from wdaverify.storage.networks import input_shape, load_network
+from wdaverify.storage.places import complaints_on_one_line, keys_placed
+from wdaverify.storage.samples import read_samples
+from wdaverify.storage.values import check_radii
+from wdaverify.support import Box
+
+__all__ = ["AS_ASKED", "Draft", "FittedSamples", "Wishes", "draft"]
+
+LOSS: Final = "margin"
+NORM: Final = "linf"
+ORDER: Final = 1.0
+
+AS_ASKED: Final = "as asked"
+
+_OPTIONS: Final = {
+    **{name: f"--{name}" for name in ("classes", "loss", "norm", "order", "samples")},
+    **{f"--{name}": f"--{name}" for name in ("radius", "support")},
+}
+_WHY_LOSS: Final = "positive where the network errs; piecewise affine, so every engine covers it"
+_WHY_NORM: Final = "each feature may move by as much as the radius, all at once"
+_WHY_ORDER: Final = "the average move over all mass is limited, not each one; inf limits each"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What is asked for; ``None`` leaves a part to be guessed.
+
+    Parameters
+    ----------
+    name
+        Name of the problem; that of the folder if ``None``.
+    loss, norm, order
+        As in `problem.toml`.
+    radii
+        Radii, in units of distance.
+    support
+        A box; ``Box()`` is the whole space.
+    samples
+        Keep this many samples, from the first on.
+    label_column
+        The column of labels of a table.
+    classes
+        What the data call the classes, in the order of the logits.
+    """
+
+    name: str | None = None
+    loss: str | None = None
+    norm: str | None = None
+    order: float | str | None = None
+    radii: tuple[float, ...] | None = None
+    support: Box | None = None
+    samples: int | None = None
+    label_column: str | None = None
+    classes: tuple[str, ...] | None = None
+
+
+class FittedSamples(NamedTuple):
+    """Samples in the form that the network takes."""
+
+    points: npt.NDArray[Any]
+    """Shape ``(N, n)``, in the number type of the file."""
+    labels: Labels
+    weights: npt.NDArray[Any] | None
+    shape: tuple[int, ...]
+    """Shape of one sample as network or data have it, whichever has more axes."""
+    features: tuple[str, ...]
+    """Names of the features; may be empty."""
+    notes: tuple[str, ...]
+    """What was understood of the data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A question, how it came about, and what is to be stored of it.
+
+    Parameters
+    ----------
+    problem
+        The question, its points inside the support.
+    samples
+        The samples, as they will be stored.
+    model, data
+        The files that were read.
+    radii, support, loss, norm, order
+        The parts of the question that may be guesses.
+    clipped
+        How many points rounding has left outside the support.
+    correct
+        How many samples the network classifies rightly.
+    warnings
+        What looks wrong.
+    """
+
+    problem: Problem
+    samples: FittedSamples
+    model: Path
+    data: Path
+    radii: Guess[tuple[float, ...]]
+    support: Guess[Box]
+    loss: Guess[str]
+    norm: Guess[str]
+    order: Guess[float]
+    clipped: int
+    correct: int
+    warnings: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What to call the classes, in the order of the logits."""
+        return self.samples.labels.names or tuple(
+            str(k) for k in range(self.problem.network.classes)
+        )
+
+
+def draft(model: Path, data: Path, wishes: Wishes, *, name: str) -> Draft:
+    """Return a question about a network and samples.
+
+    Parameters
+    ----------
+    model
+        ``.onnx``, ``.npz`` or ``.pt2``, as `load_network` reads it.
+    data
+        ``.npz`` or ``.csv``, as `read_samples` reads it.
+    wishes
+        What is asked for; the rest is guessed.
+    name
+        Name of the problem where none is asked for.
+
+    Raises
+    ------
+    ProblemError
+        A file or an option that is wrong, or files that do not fit each other; one line.
+    UnsupportedError
+        The network has an operator that is not piecewise affine or not known.
+    """
+    with complaints_on_one_line(), keys_placed(data, _OPTIONS):
+        loss, cost, radii = _asked(wishes)
+        network = load_network(model)
+        samples = _samples(data, wishes, network, input_shape(model, network))
+        points = floats(samples.points, "points", ndim=2)
+        support = _support(wishes.support, points, samples.shape)
+        outside = int((support.value.excess(points) > 0).sum())
+        problem = Problem(
+            network,
+            np.clip(points, support.value.lower, support.value.upper),
+            samples.labels.values,
+            loss=loss.value,
+            cost=TransportCost(cost[0].value, cost[1].value),
+            support=support.value,
+            weights=samples.weights,
+            name=wishes.name or name,
+        )
+        if radii is None:
+            radii = guess_radii(problem.points, problem.labels, problem.cost.norm)
+        result = Draft(
+            problem=problem, samples=samples, model=model, data=data, radii=radii,
+            support=support, loss=loss, norm=cost[0], order=cost[1], clipped=outside,
+            correct=correct(problem), warnings=(),
+        )  # fmt: skip
+        found = warnings_about(problem, result.classes, samples.features)
+        return replace(result, warnings=tuple(found))
+
+
+def _asked(
+    wishes: Wishes,
+) -> tuple[Guess[str], tuple[Guess[str], Guess[float]], Guess[tuple[float, ...]] | None]:
+    """Return loss, norm and order, and the radii if they are given."""
+    loss = wishes.loss or LOSS
+    cost = TransportCost(wishes.norm or NORM, ORDER if wishes.order is None else wishes.order)
+    norm = cost.norm.name
+    parts = (
+        Guess(norm, norm, *_reason(wishes.norm, _WHY_NORM)),
+        Guess(cost.order, f"{cost.order:g}", *_reason(wishes.order, _WHY_ORDER)),
+    )
+    radii = None
+    if wishes.radii is not None:
+        values = check_radii(wishes.radii, "--radius")
+        radii = Guess(values, ", ".join(f"{v:g}" for v in values), AS_ASKED, guessed=False)
+    return Guess(loss_named(loss).name, loss, *_reason(wishes.loss, _WHY_LOSS)), parts, radii
+
+
+def _reason(wish: object, why: str) -> tuple[str, bool]:
+    return (why, True) if wish is None else (AS_ASKED, False)
+
+
+def _samples(
+    data: Path, wishes: Wishes, network: ReLUNetwork, shape: tuple[int, ...]
+) -> FittedSamples:
+    found = read_samples(data, wishes.label_column)
+    if found.features and len(found.features) != network.features:
+        raise ProblemError(
+            f"points: expected {network.features} columns of features, as the network has "
+            f"{network.features} inputs, found {len(found.features)}: "
+            f"{', '.join(found.features[:8])}{', …' if len(found.features) > 8 else ''}"
+        )
+    rows, fitted = flattened(found.points, shape)
+    labels = class_indices(found.labels, network.classes, wishes.classes)
+    if len(labels.values) != len(rows):
+        raise ProblemError(
+            f"labels: expected one for each of {len(rows)} samples, found {len(labels.values)}"
+        )
+    count = len(rows) if wishes.samples is None else wishes.samples
+    if not 1 <= count <= len(rows):
+        raise ProblemError(f"samples: expected 1 to {len(rows)}, found {count}")
+    return FittedSamples(
+        rows[:count],
+        labels._replace(values=labels.values[:count]),
+        None if found.weights is None else found.weights[:count],
+        max(fitted, found.points.shape[1:], key=lambda axes: sum(size > 1 for size in axes)),
+        found.features,
+        (*found.notes, f"labels: {labels.how}"),
+    )
+
+
+def _support(wish: Box | None, points: Floats, shape: tuple[int, ...]) -> Guess[Box]:
+    if wish is None:
+        guess = guess_support(points, shape)
+        return replace(guess, value=guess.value.bind(points.shape[1]))
+    box = wish.bind(points.shape[1])
+    excess = box.excess(points)
+    far = np.flatnonzero(excess > DUST)
+    if len(far):
+        raise ProblemError(
+            f"--support: {len(far)} of {len(points)} points lie outside {box.describe()}, "
+            f"the first at index {far[0]} by {excess[far[0]]:.3g}"
+        )
+    return Guess(box, box.describe(), AS_ASKED, guessed=False)
