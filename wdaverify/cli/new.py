@@ -24,8 +24,8 @@ from wdaverify.support import Box
 
 __all__ = ["new"]
 
-FEW = 100
-"""Samples up to which no one is told how to begin with fewer."""
+FEW = 20
+"""Samples for a first look where there are many."""
 
 
 @click.command(epilog="Example: wdaverify new problems/mine --model model.onnx --data test.csv")
@@ -126,7 +126,8 @@ def _print(
     console.print(rows)
     for warning in found.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
-    few = f" --samples {FEW // 5}" if count > FEW else ""
+    mixed = len(np.unique(problem.labels[:FEW])) > 1
+    few = f" --samples {FEW}" if count > 5 * FEW and mixed else ""
     console.print(Text(f"next: wdaverify verify {folder}{few}", style="bold"))
 
 

@@ -20,7 +20,7 @@ from wdaverify.problem import Problem
 from wdaverify.samples import Labels, class_indices, flattened
 from wdaverify.storage.networks import input_shape, load_network
 from wdaverify.storage.places import complaints_on_one_line, keys_placed
-from wdaverify.storage.samples import read_samples
+from wdaverify.storage.samples import Samples, read_samples
 from wdaverify.storage.values import check_radii
 from wdaverify.support import Box
 
@@ -34,7 +34,7 @@ AS_ASKED: Final = "as asked"
 
 _OPTIONS: Final = {
     **{name: f"--{name}" for name in ("classes", "loss", "norm", "order", "samples")},
-    **{f"--{name}": f"--{name}" for name in ("radius", "support")},
+    "--support": "--support",
 }
 _WHY_LOSS: Final = "positive where the network errs; piecewise affine, so every engine covers it"
 _WHY_NORM: Final = "each feature may move by as much as the radius, all at once"
@@ -99,22 +99,20 @@ class Draft:
         The question, its points inside the support.
     samples
         The samples, as they will be stored.
-    model, data
-        The files that were read.
     radii, support, loss, norm, order
         The parts of the question that may be guesses.
     clipped
         How many points rounding has left outside the support.
     correct
         How many samples the network classifies rightly.
+    model, data
+        The files that were read.
     warnings
         What looks wrong.
     """
 
     problem: Problem
     samples: FittedSamples
-    model: Path
-    data: Path
     radii: Guess[tuple[float, ...]]
     support: Guess[Box]
     loss: Guess[str]
@@ -122,7 +120,9 @@ class Draft:
     order: Guess[float]
     clipped: int
     correct: int
-    warnings: tuple[str, ...]
+    model: Path = Path()
+    data: Path = Path()
+    warnings: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -153,60 +153,76 @@ def draft(model: Path, data: Path, wishes: Wishes, *, name: str) -> Draft:
     UnsupportedError
         The network has an operator that is not piecewise affine or not known.
     """
-    with complaints_on_one_line(), keys_placed(data, _OPTIONS):
-        loss, cost, radii = _asked(wishes)
+    with complaints_on_one_line():
+        radii = _radii(wishes.radii)
         network = load_network(model)
-        samples = _samples(data, wishes, network, input_shape(model, network))
-        points = floats(samples.points, "points", ndim=2)
-        support = _support(wishes.support, points, samples.shape)
-        outside = int((support.value.excess(points) > 0).sum())
-        problem = Problem(
-            network,
-            np.clip(points, support.value.lower, support.value.upper),
-            samples.labels.values,
-            loss=loss.value,
-            cost=TransportCost(cost[0].value, cost[1].value),
-            support=support.value,
-            weights=samples.weights,
-            name=wishes.name or name,
-        )
-        if radii is None:
-            radii = guess_radii(problem.points, problem.labels, problem.cost.norm)
-        result = Draft(
-            problem=problem, samples=samples, model=model, data=data, radii=radii,
-            support=support, loss=loss, norm=cost[0], order=cost[1], clipped=outside,
-            correct=correct(problem), warnings=(),
-        )  # fmt: skip
-        found = warnings_about(problem, result.classes, samples.features)
-        return replace(result, warnings=tuple(found))
+        shape = input_shape(model, network)
+        samples = read_samples(data, wishes.label_column)
+        with keys_placed(data, _OPTIONS):
+            result = _draft(network, _fitted(samples, network, shape, wishes), wishes, radii, name)
+        found = warnings_about(result.problem, result.classes, result.samples.features)
+        return replace(result, model=model, data=data, warnings=tuple(found))
 
 
-def _asked(
+def _draft(
+    network: ReLUNetwork,
+    samples: FittedSamples,
     wishes: Wishes,
-) -> tuple[Guess[str], tuple[Guess[str], Guess[float]], Guess[tuple[float, ...]] | None]:
-    """Return loss, norm and order, and the radii if they are given."""
-    loss = wishes.loss or LOSS
+    radii: Guess[tuple[float, ...]] | None,
+    name: str,
+) -> Draft:
+    """Return the draft without the names of its files."""
+    loss, norm, order = _question(wishes)
+    points = floats(samples.points, "points", ndim=2)
+    support = _support(wishes.support, points, samples.shape)
+    problem = Problem(
+        network,
+        np.clip(points, support.value.lower, support.value.upper),
+        samples.labels.values,
+        loss=loss.value,
+        cost=TransportCost(norm.value, order.value),
+        support=support.value,
+        weights=samples.weights,
+        name=name if wishes.name is None else wishes.name,
+    )
+    return Draft(
+        problem=problem,
+        samples=samples,
+        radii=radii or guess_radii(problem.points, problem.labels, problem.cost.norm),
+        support=support,
+        loss=loss,
+        norm=norm,
+        order=order,
+        clipped=int((support.value.excess(points) > 0).sum()),
+        correct=correct(problem),
+    )
+
+
+def _question(wishes: Wishes) -> tuple[Guess[str], Guess[str], Guess[float]]:
+    """Return loss, norm and order."""
+    loss = loss_named(wishes.loss or LOSS).name
     cost = TransportCost(wishes.norm or NORM, ORDER if wishes.order is None else wishes.order)
-    norm = cost.norm.name
-    parts = (
-        Guess(norm, norm, *_reason(wishes.norm, _WHY_NORM)),
+    return (
+        Guess(loss, loss, *_reason(wishes.loss, _WHY_LOSS)),
+        Guess(cost.norm.name, cost.norm.name, *_reason(wishes.norm, _WHY_NORM)),
         Guess(cost.order, f"{cost.order:g}", *_reason(wishes.order, _WHY_ORDER)),
     )
-    radii = None
-    if wishes.radii is not None:
-        values = check_radii(wishes.radii, "--radius")
-        radii = Guess(values, ", ".join(f"{v:g}" for v in values), AS_ASKED, guessed=False)
-    return Guess(loss_named(loss).name, loss, *_reason(wishes.loss, _WHY_LOSS)), parts, radii
 
 
 def _reason(wish: object, why: str) -> tuple[str, bool]:
     return (why, True) if wish is None else (AS_ASKED, False)
 
 
-def _samples(
-    data: Path, wishes: Wishes, network: ReLUNetwork, shape: tuple[int, ...]
+def _radii(wish: tuple[float, ...] | None) -> Guess[tuple[float, ...]] | None:
+    if wish is None:
+        return None
+    values = check_radii(wish, "--radius")
+    return Guess(values, ", ".join(f"{v:g}" for v in values), AS_ASKED, guessed=False)
+
+
+def _fitted(
+    found: Samples, network: ReLUNetwork, shape: tuple[int, ...], wishes: Wishes
 ) -> FittedSamples:
-    found = read_samples(data, wishes.label_column)
     if found.features and len(found.features) != network.features:
         raise ProblemError(
             f"points: expected {network.features} columns of features, as the network has "

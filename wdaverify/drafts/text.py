@@ -7,6 +7,8 @@ import numpy as np
 
 from wdaverify.drafts.draft import Draft
 from wdaverify.drafts.guess import Guess, T
+from wdaverify.loss import LOSSES
+from wdaverify.norms import NORMS
 from wdaverify.storage.spelling import (
     LOSS_WORDS,
     NORM_WORDS,
@@ -41,14 +43,16 @@ def render_draft(draft: Draft, network: str) -> str:
         assigned(f"network = {string_value(network)}", f"a copy of {printable(draft.model.name)}"),
         assigned(f"data = {data}", f"arrays {_arrays(draft)}"),
         "",
-        *_comment([f"Loss ({_origin(draft.loss)})."]),
+        *_comment([f"loss: {_origin(draft.loss)}. {_others(LOSSES, draft.loss.value)}."]),
         assigned(f"loss = {string_value(draft.loss.value)}", LOSS_WORDS[draft.loss.value]),
         "",
-        *_comment([f"Ground norm ({_origin(draft.norm)}) and order ({_origin(draft.order)})."]),
+        *_comment([f"norm: {_origin(draft.norm)}. {_others(NORMS, draft.norm.value)}."]),
         assigned(f"norm = {string_value(draft.norm.value)}", NORM_WORDS[draft.norm.value]),
+        "",
+        *_comment([f'order: {_origin(draft.order)}. Any number >= 1, or "inf".']),
         assigned(f"order = {order_value(draft.order.value)}", price_words(draft.order.value)),
         "",
-        *_comment([f"Radii in units of the inputs ({_origin(draft.radii)})."]),
+        *_comment([f"radii, in units of the inputs: {_origin(draft.radii)}."]),
         f"radii = {list_value(draft.radii.value)}",
         "",
         *_support(draft),
@@ -111,18 +115,23 @@ def _arrays(draft: Draft) -> str:
     return names + weights + clip
 
 
-def _origin(guess: Guess[T]) -> str:
-    return f"a guess: {guess.why}" if guess.guessed else guess.why
+def _origin(guess: Guess[T], words: str = "") -> str:
+    if not guess.guessed:
+        return guess.why
+    return f"a guess, {words}; {guess.why}" if words else f"a guess; {guess.why}"
+
+
+def _others(known: Iterable[str], chosen: str) -> str:
+    return f"Others are {', '.join(name for name in known if name != chosen)}"
 
 
 def _support(draft: Draft) -> list[str]:
     box = draft.support.value
     if np.isneginf(box.lower).all() and np.isposinf(box.upper).all():
-        return ["# No [support] (as asked): mass may move to anywhere in R^n."]
-    where = f"Support ({_origin(draft.support)})."
+        return ["# No [support], as asked: mass may move to anywhere in R^n."]
     what = "Mass may move nowhere else; without this table it may move to anywhere in R^n."
     return [
-        *_comment([f"{where} {what}"]),
+        *_comment([f"support: {_origin(draft.support, draft.support.words)}. {what}"]),
         "[support]",
         f"lower = {bound_value(box.lower)}",
         f"upper = {bound_value(box.upper)}",

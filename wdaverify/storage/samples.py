@@ -83,9 +83,11 @@ def _arrays(path: Path, label_column: str | None) -> Samples:
             f"{path}: --label-column: expected a table (.csv), found arrays, which have none"
         )
     chosen: list[str] = []
+    others: list[str] = []
 
     def wanted(found: Sequence[str]) -> list[str]:
         chosen.extend(_choose(found))
+        others.extend(name for name in found if name not in chosen)
         return chosen
 
     text = {labels for _, labels in PAIRS}
@@ -96,8 +98,12 @@ def _arrays(path: Path, label_column: str | None) -> Samples:
         arrays[labels],
         arrays[weights[0]] if weights else None,
         (),
-        (f"arrays {', '.join(repr(name) for name in chosen)}",),
+        (f"arrays {_quoted(chosen)}{f' (not {_quoted(others)})' if others else ''}",),
     )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:8]) + (", …" if len(names) > 8 else "")
 
 
 def _choose(found: Sequence[str]) -> list[str]:

@@ -142,7 +142,7 @@ def _label(header: Sequence[str], wanted: str | None) -> tuple[int, str]:
 
 def _body(
     rows: Iterator[list[str]], header: Sequence[str], column: int
-) -> tuple[array[float], list[str], list[int]]:
+) -> tuple["array[float]", list[str], list[int]]:
     numbers: array[float] = array("d")
     labels: list[str] = []
     lines: list[int] = []
