@@ -247,6 +247,7 @@ def _numbers(array: Array) -> Integers | None:
     ProblemError
         A missing label, or a number that is not whole.
     """
+    _check_text(array)
     cells = array.tolist()
     for index, cell in enumerate(cells):
         if cell is None or str(cell).strip().lower() in MISSING:
@@ -262,6 +263,18 @@ def _numbers(array: Array) -> Integers | None:
                 f"{index}"
             )
     return integers(np.array(values, dtype=np.float64).astype(np.int64), "labels")
+
+
+def _check_text(array: Array) -> None:
+    """Refuse what is no character: numpy stores any 32 bits."""
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        code = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        codes = np.ascontiguousarray(array).view(code).reshape(len(array), -1)
+        bad = np.flatnonzero(((codes > 0x10FFFF) | (codes >> 11 == 0x1B)).any(axis=1))
+        if len(bad):
+            raise ProblemError(
+                f"labels: expected text, found characters that do not exist at index {bad[0]}"
+            )
 
 
 def _number(cell: Any) -> float:  # noqa: ANN401

@@ -11,6 +11,7 @@ from onnx import external_data_helper, inliner, numpy_helper
 
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.onnx_node import FLOATS
+from wdaverify.importers.onnx_sizes import check_functions
 from wdaverify.importers.place import at
 
 __all__ = ["Port", "initialisers", "load", "ports", "self_contained"]
@@ -40,6 +41,7 @@ def load(path: Path) -> Any:  # noqa: ANN401  (onnx classes are generated, witho
     _load_external(model, path.parent)
     if model.functions:
         with at("local functions"):
+            check_functions(model)
             model = inliner.inline_local_functions(model)
     return model
 
