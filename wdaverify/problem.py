@@ -152,7 +152,7 @@ class Problem:
         return cls(
             network,
             points,
-            class_indices(y, network.classes, classes).values,
+            class_indices(y, network.classes, classes).indices,
             loss=loss,
             cost=cost,
             support=support,

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 class Labels(NamedTuple):
     """Labels as classes of a network."""
 
-    values: Integers
+    indices: Integers
     """Class of each sample, ``0 … K−1``, shape ``(N,)``."""
     names: tuple[str, ...]
     """What the data call the classes, in the order of the logits; empty if just 0 … K−1."""

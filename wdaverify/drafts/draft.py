@@ -178,7 +178,7 @@ def _draft(
     problem = Problem(
         network,
         np.clip(points, support.value.lower, support.value.upper),
-        samples.labels.values,
+        samples.labels.indices,
         loss=loss.value,
         cost=TransportCost(norm.value, order.value),
         support=support.value,
@@ -231,16 +231,16 @@ def _fitted(
         )
     rows, fitted = flattened(found.points, shape)
     labels = class_indices(found.labels, network.classes, wishes.classes)
-    if len(labels.values) != len(rows):
+    if len(labels.indices) != len(rows):
         raise ProblemError(
-            f"labels: expected one for each of {len(rows)} samples, found {len(labels.values)}"
+            f"labels: expected one for each of {len(rows)} samples, found {len(labels.indices)}"
         )
     count = len(rows) if wishes.samples is None else wishes.samples
     if not 1 <= count <= len(rows):
         raise ProblemError(f"samples: expected 1 to {len(rows)}, found {count}")
     return FittedSamples(
         rows[:count],
-        labels._replace(values=labels.values[:count]),
+        labels._replace(indices=labels.indices[:count]),
         None if found.weights is None else found.weights[:count],
         max(fitted, found.points.shape[1:], key=lambda axes: sum(size > 1 for size in axes)),
         found.features,

@@ -100,7 +100,7 @@ def _arrays(draft: Draft) -> dict[str, npt.NDArray[Any]]:
     points = draft.samples.points
     if points.dtype.kind not in "fiu" or points.dtype.itemsize >= 8:
         points = points.astype(np.float64)
-    arrays = {"points": points, "labels": draft.samples.labels.values}
+    arrays = {"points": points, "labels": draft.samples.labels.indices}
     if draft.samples.weights is not None:
         arrays["weights"] = draft.samples.weights
     return arrays

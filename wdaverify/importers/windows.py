@@ -12,7 +12,7 @@ import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.errors import ProblemError
-from wdaverify.importers.entries import check_size
+from wdaverify.importers.entries import ELEMENTS, check_size
 from wdaverify.importers.tensor import Tensor
 
 __all__ = ["Axis", "average_pool", "convolve", "padded_counts", "same_padding", "valid_counts"]
@@ -92,6 +92,7 @@ def convolve(
             f"no convolution of shape {x.shape} with weights {weight.shape} in {groups} group(s)"
         )
     window = _windows(axes)  # (P, J)
+    check_size(outputs * len(window), "elements in a tensor", ELEMENTS)
     check_size(outputs * depth * window.size, "products in one convolution")
     area = prod(axis.size for axis in axes)
     group = np.arange(outputs, dtype=np.int64) // (outputs // groups)
