@@ -24,7 +24,7 @@ LARGEST: Final = 2**26
 """Most entries of one matrix (some GiB of memory with all that it takes to multiply it)."""
 
 ELEMENTS: Final = 2**20
-"""Most elements of one symbolic tensor, and most neurons (ImageNet's first layer has 0.8 million)."""
+"""Most elements of one symbolic tensor, and most neurons (ImageNet's first layer: 0.8 million)."""
 
 _SHIFT: Final = 32
 _COLUMN: Final = 2**_SHIFT - 1
