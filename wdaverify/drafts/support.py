@@ -84,8 +84,7 @@ def _features(points: Floats) -> Guess[Box]:
     upper = _rounded(high + margin, high - low, np.ceil)
     lower = np.where(low >= 0, np.maximum(lower, 0.0), lower)
     fixed = int((low == high).sum())
-    why = [f"{MARGIN:.0%} of its range added on either side; features that are never negative"]
-    why[0] += " stay so"
+    why = [f"{MARGIN:.0%} of it added on either side; features that are never negative stay so"]
     if binary.any():
         why.append(f"{int(binary.sum())} with only 0 and 1 keep [0, 1]")
     if fixed:
@@ -99,9 +98,9 @@ def _rounded(values: Floats, ranges: Floats, direction: np.ufunc) -> Floats:
     digits = 2.0 - np.floor(np.log10(safe))
     large = np.power(10.0, np.clip(digits, 0, 300))
     small = np.power(10.0, np.clip(-digits, 0, 300))
-    rounded = np.where(
-        digits >= 0, direction(values * large) / large, direction(values / small) * small
-    )
+    steps = np.where(digits >= 0, values * large, values / small)
+    whole = direction(np.round(steps, 6))  # 393.9999999999 is 394: there is a margin
+    rounded = np.where(digits >= 0, whole / large, whole * small)
     usable = (ranges > 0) & np.isfinite(rounded)
     kept: Floats = np.where(usable, rounded, values)
     return kept

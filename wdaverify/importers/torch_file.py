@@ -56,7 +56,7 @@ def load(path: Path) -> torch.export.ExportedProgram:
     try:
         with _silent(logging.getLogger("torch.export")):
             return torch.export.load(path)
-    except (*MALFORMED, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch has exceptions of its own for broken programs
         raise ProblemError(f"{_EXPECTED}, found a broken one: {one_line(error)}") from error
 
 
