@@ -1,7 +1,7 @@
 """Files that nobody meant to write: mutants of valid ones, from a seed.
 
-Run as a script for longer: ``python tests/failures/fuzzing.py SECONDS [READER …]`` prints each file
-that gets past the rule (two errors, one line) and how long the slowest took.
+Run as a script for longer: ``python tests/failures/fuzzing.py SECONDS FIRST_SEED [READER …]``
+prints each file that gets past the rule (two errors, one line) and how long the slowest took.
 """
 
 import io
@@ -358,7 +358,7 @@ def alarm(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def main(seconds: float, names: list[str]) -> None:
+def main(seconds: float, first: int, names: list[str]) -> None:
     import resource  # noqa: PLC0415  (a limit for this process only)
     import traceback  # noqa: PLC0415
 
@@ -366,7 +366,7 @@ def main(seconds: float, names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         reader = Reader(Path(folder))
         for name in names or READERS:
-            end, seed, slowest, seen = time.monotonic() + seconds, 0, (0.0, 0), Counter()
+            end, seed, slowest, seen = time.monotonic() + seconds, first, (0.0, 0), Counter()
             while time.monotonic() < end:
                 start = time.monotonic()
                 try:
@@ -382,9 +382,9 @@ def main(seconds: float, names: list[str]) -> None:
                         sys.stdout.write(f"{name} {seed}: {type(error).__name__} {error} {where}\n")
                 slowest = max(slowest, (time.monotonic() - start, seed))
                 seed += 1
-            sys.stdout.write(f"{name}: {seed} files, slowest {slowest}, {dict(seen)}\n")
+            sys.stdout.write(f"{name}: {seed - first} files, slowest {slowest}, {dict(seen)}\n")
             sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), sys.argv[2:])
+    main(float(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
