@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.problem import Problem
@@ -76,6 +75,8 @@ def _right(logits: Floats, labels: Integers) -> Bools:
 
 def _best_order(logits: Floats, labels: Integers) -> tuple[list[int], float]:
     """Return for each logit the class that suits it best, and the accuracy of that assignment."""
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (slow to import)
+
     classes = logits.shape[1]
     counts = np.zeros((classes, classes))
     np.add.at(counts, (logits.argmax(axis=1), labels), 1)
