@@ -5,7 +5,7 @@ radius :math:`r_i / 2` around sample *i* and in that around its nearest rival: t
 Radii are shares of half the median of :math:`r_i`.
 """
 
-from math import isqrt
+from math import floor, inf, isqrt, log10
 from typing import Final
 
 import numpy as np
@@ -45,14 +45,14 @@ def guess_radii(points: Floats, labels: Integers, norm: GroundNorm) -> Guess[tup
     name = _SYMBOLS[norm.name]
     if half > 0 and np.isfinite(half):
         why = (
-            f"{_percent(SHARES)} of {half:.3g}, half the median {name} distance from a sample to "
-            f"the nearest one of another class{of}; at half that distance the two could meet"
+            f"{_percent(SHARES)} of {half:.3g} (rounded), half the median {name} distance from a "
+            f"sample to the nearest one of another class{of}; half-way the two could meet"
         )
         return _radii(half, SHARES, why)
     typical = _typical(points[which], norm)
     why = (
-        f"{_percent(SPREADS)} of {typical:.3g}, the median {name} distance from a sample to the "
-        f"median of all{of}; samples of different classes give no scale"
+        f"{_percent(SPREADS)} of {typical:.3g} (rounded), the median {name} distance from a sample "
+        f"to the median of all{of}; samples of different classes give no scale"
     )
     return _radii(typical, SPREADS, why)
 
@@ -91,8 +91,18 @@ def _typical(points: Floats, norm: GroundNorm) -> float:
 
 
 def _radii(unit: float, shares: tuple[float, ...], why: str) -> Guess[tuple[float, ...]]:
-    radii = tuple(float(f"{unit * share:.2g}") for share in shares)
+    readable = _readable(unit)
+    radii = tuple(float(f"{readable * share:.2g}") for share in shares)
     return Guess(radii, ", ".join(f"{radius:g}" for radius in radii), why)
+
+
+def _readable(unit: float) -> float:
+    """Round so that each share has two digits: to 0.2 below 4, else to 1, times a power of 10."""
+    power = 10.0 ** floor(log10(unit))
+    if not 0 < power < inf:
+        return unit
+    step = 0.2 if unit < 4 * power else 1.0
+    return round(unit / power / step) * step * power
 
 
 def _percent(shares: tuple[float, ...]) -> str:

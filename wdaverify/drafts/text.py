@@ -1,7 +1,8 @@
 """A draft as `problem.toml`, in which every guess says what it is and how it came about."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +24,11 @@ from wdaverify.storage.spelling import (
 
 __all__ = ["render_draft", "sizes"]
 
+MANY: Final = 50
+"""Features up to which all are named."""
+
+_HEADS: Final = ("network ", "data ", "accuracy ", "Features: ")
+
 
 def render_draft(draft: Draft, network: str) -> str:
     """Return the text of `problem.toml`.
@@ -43,7 +49,7 @@ def render_draft(draft: Draft, network: str) -> str:
         assigned(f"network = {string_value(network)}", f"a copy of {printable(draft.model.name)}"),
         assigned(f"data = {data}", f"arrays {_arrays(draft)}"),
         "",
-        *_comment([f"loss: {_origin(draft.loss)}. {_others(LOSSES, draft.loss.value)}."]),
+        *_comment([f"loss: {_origin(draft.loss)}. {_others(_losses(draft), draft.loss.value)}."]),
         assigned(f"loss = {string_value(draft.loss.value)}", LOSS_WORDS[draft.loss.value]),
         "",
         *_comment([f"norm: {_origin(draft.norm)}. {_others(NORMS, draft.norm.value)}."]),
@@ -83,8 +89,10 @@ def _head(draft: Draft) -> list[str]:
         "Logits stand for:",
         *_enumerated(draft.classes, _counts(draft)),
     ]
-    if draft.samples.features:
-        lines += ["", "Features are:", *_enumerated(draft.samples.features)]
+    features = draft.samples.features
+    if features and features != tuple(str(k) for k in range(len(features))):
+        shown = ", ".join(_short(name) for name in features[:MANY])
+        lines += ["", f"Features: {shown}{', …' if len(features) > MANY else ''}"]
     if draft.warnings:
         lines += ["", *(f"WARNING: {warning}" for warning in draft.warnings)]
     return lines
@@ -95,13 +103,14 @@ def _counts(draft: Draft) -> list[str]:
     return [f"{count} samples" if count != 1 else "1 sample" for count in counts]
 
 
-def _enumerated(names: Iterable[str], remarks: Iterable[str] | None = None) -> list[str]:
-    names = [_short(name) for name in names]
-    if remarks is None:
-        return [f"  {k}  {name}" for k, name in enumerate(names)]
-    width = max(len(name) for name in names)
-    pairs = zip(names, remarks, strict=True)
-    return [f"  {k}  {name:<{width}}  {remark}" for k, (name, remark) in enumerate(pairs)]
+def _enumerated(names: Sequence[str], remarks: Sequence[str]) -> list[str]:
+    """Return a line for each logit: its number, its name if it has another, a remark."""
+    shown = [_short(name) for name in names]
+    width = max(len(name) for name in shown)
+    rows = zip(range(len(shown)), shown, remarks, strict=True)
+    if all(name == str(k) for k, name in enumerate(names)):
+        return [f"  {k}  {remark}" for k, _, remark in rows]
+    return [f"  {k}  {name:<{width}}  {remark}" for k, name, remark in rows]
 
 
 def _short(name: str) -> str:
@@ -119,6 +128,11 @@ def _origin(guess: Guess[T], words: str = "") -> str:
     if not guess.guessed:
         return guess.why
     return f"a guess, {words}; {guess.why}" if words else f"a guess; {guess.why}"
+
+
+def _losses(draft: Draft) -> list[str]:
+    classes = draft.problem.network.classes
+    return [name for name, loss in LOSSES.items() if loss.classes <= classes]
 
 
 def _others(known: Iterable[str], chosen: str) -> str:
@@ -143,7 +157,9 @@ def _comment(lines: Iterable[str]) -> list[str]:
     wrapped: list[str] = []
     for line in lines:
         text = printable(line)
-        hang = "         " if text.startswith(("network ", "data ", "accuracy ")) else ""
+        hang = (
+            "         " if text.startswith(("network ", "data ", "accuracy ", "Features: ")) else ""
+        )
         parts = textwrap.wrap(text, 97, subsequent_indent=hang, break_long_words=False) or [""]
         wrapped += [f"# {part}".rstrip() for part in parts]
     return wrapped
