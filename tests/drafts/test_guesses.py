@@ -116,7 +116,7 @@ def test_many_samples_are_thinned_evenly(monkeypatch):
     points = np.arange(100.0)[:, None]
     labels = (points[:, 0] >= 50).astype(int)  # sorted by class
     guess = guess_radii(points, labels, LInf())
-    assert "of 28 samples" in guess.why  # floor(sqrt(800))
+    assert "(among 28 samples)" in guess.why  # floor(sqrt(800))
     assert 20 < guess.value[-1] * 4 < 30  # half-way distances range up to 50, median about 25
 
 

@@ -39,7 +39,7 @@ def guess_radii(points: Floats, labels: Integers, norm: GroundNorm) -> Guess[tup
         Ground norm.
     """
     which = _subset(len(points), points.shape[1])
-    of = "" if len(which) == len(points) else f" of {len(which)} samples"
+    of = "" if len(which) == len(points) else f" (among {len(which)} samples)"
     rivals = rival_distances(points[which], labels[which], norm)
     half = float(np.median(rivals)) / 2 if len(rivals) else 0.0
     name = _SYMBOLS[norm.name]
