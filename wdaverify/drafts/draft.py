@@ -200,8 +200,9 @@ def _draft(
 
 def _question(wishes: Wishes) -> tuple[Guess[str], Guess[str], Guess[float]]:
     """Return loss, norm and order."""
-    loss = loss_named(wishes.loss or LOSS).name
-    cost = TransportCost(wishes.norm or NORM, ORDER if wishes.order is None else wishes.order)
+    loss = loss_named(LOSS if wishes.loss is None else wishes.loss).name
+    norm = NORM if wishes.norm is None else wishes.norm
+    cost = TransportCost(norm, ORDER if wishes.order is None else wishes.order)
     return (
         Guess(loss, loss, *_reason(wishes.loss, _WHY_LOSS)),
         Guess(cost.norm.name, cost.norm.name, *_reason(wishes.norm, _WHY_NORM)),
