@@ -342,6 +342,7 @@ def test_files_that_do_not_fit_each_other(capsys, tmp_path, onnx_file):
     csv.write_text("a,b,c,y\n1,2,3,0\n")
     np.savez(tmp_path / "d.npz", X=points, y=labels)
     np.savez(tmp_path / "e.npz", X=points[:, :2], y=labels[:-1])
+    np.savez(tmp_path / "f.npz", X=points[:, :2], y=labels, weights=1.0)
     for data, message in (
         (
             csv,
@@ -349,6 +350,7 @@ def test_files_that_do_not_fit_each_other(capsys, tmp_path, onnx_file):
         ),
         (tmp_path / "d.npz", "d.npz: points: samples of shape (3,) do not fit the network"),
         (tmp_path / "e.npz", "e.npz: labels: expected one for each of 9 samples, found 8"),
+        (tmp_path / "f.npz", "f.npz: weights: expected 1 dimension(s), found shape ()"),
         (onnx_file, "expected samples of type .npz or .csv, found 'model.onnx'"),
     ):
         code, _, err = call(capsys, "new", tmp_path / "p", "--model", onnx_file, "--data", data)

@@ -242,7 +242,7 @@ def _fitted(
     return FittedSamples(
         rows[:count],
         labels._replace(indices=labels.indices[:count]),
-        None if found.weights is None else found.weights[:count],
+        None if found.weights is None else floats(found.weights, "weights", ndim=1)[:count],
         max(fitted, found.points.shape[1:], key=lambda axes: sum(size > 1 for size in axes)),
         found.features,
         (*found.notes, f"labels: {labels.how}"),
