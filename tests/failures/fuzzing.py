@@ -239,8 +239,8 @@ class Reader:
             "y": np.array(["no", "yes", "no"]),
             "weights": np.ones(3),
         }
-        self.stored = {"points": self.samples["X"], "labels": np.array([0, 1, 0])}
-        (folder / "data.npz").write_bytes(npz(**self.stored))
+        self.data = {"points": self.samples["X"], "labels": np.array([0, 1, 0])}
+        (folder / "data.npz").write_bytes(npz(**self.data))
         (folder / "problem.toml").write_bytes(TOML)
         self.model = onnx_model()
         self.exported = pt2()
@@ -266,6 +266,15 @@ class Reader:
             load_problem(self.folder)
         finally:
             (self.folder / "problem.toml").write_bytes(TOML)
+
+    def stored(self, rng: np.random.Generator) -> None:
+        either = rng.random() < 0.5
+        content = mutated(npz(**self.data), rng) if either else mutated_npz(self.data, rng)
+        self._write("data.npz", content)
+        try:
+            load_problem(self.folder)
+        finally:
+            (self.folder / "data.npz").write_bytes(npz(**self.data))
 
     def onnx(self, rng: np.random.Generator) -> None:
         data = self.model.SerializeToString()
@@ -305,7 +314,7 @@ class Reader:
             assert not list(self.folder.glob(".wdaverify-*"))
 
 
-READERS = ("arrays", "csv", "labels", "layers", "onnx", "pt2", "toml")
+READERS = ("arrays", "csv", "labels", "layers", "onnx", "pt2", "stored", "toml")
 
 
 def repacked(data: bytes, rng: np.random.Generator) -> bytes:

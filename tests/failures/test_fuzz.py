@@ -13,6 +13,7 @@ FEW = {
     "layers": 200,
     "onnx": 150,
     "pt2": 100,
+    "stored": 200,
     "toml": 250,
 }
 MANY = {name: 40 * count for name, count in FEW.items()}
