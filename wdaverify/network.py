@@ -246,7 +246,8 @@ def _check_chain(weights: tuple[Floats, ...], biases: tuple[Floats, ...]) -> Non
         raise ProblemError(f"network: W0 has shape {weights[0].shape}, expected at least one input")
     if weights[-1].shape[0] < 2:
         raise ProblemError(
-            f"network: W{len(weights) - 1} has shape {weights[-1].shape}, expected K >= 2 logits"
+            f"network: W{len(weights) - 1} has shape {weights[-1].shape}, expected K >= 2 logits; "
+            f"a single logit z stands for the two logits (0, z)"
         )
 
 

@@ -4,11 +4,12 @@ r"""The question: a network, an empirical measure, a loss, a transport cost and 
           \qquad P_N = \sum_i \mu_i\, \delta_{(x_i, y_i)}
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as _replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,11 @@ from wdaverify.cost import TransportCost
 from wdaverify.errors import ProblemError
 from wdaverify.loss import Loss, loss_named
 from wdaverify.network import ReLUNetwork
+from wdaverify.samples import class_indices, flattened, separated, values_of
 from wdaverify.support import Box, Support
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Problem"]
 
@@ -85,6 +90,75 @@ class Problem:
         values = (network, X, y, loss, cost or TransportCost(), support, w, name)
         for key, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, key, value)
+
+    @classmethod
+    def from_torch(  # noqa: PLR0913  (the parts of the question, and how to read two of them)
+        cls,
+        model: "torch.nn.Module",
+        X: Any,  # noqa: ANN401
+        y: Any,  # noqa: ANN401
+        *,
+        input_shape: tuple[int, ...] | None = None,
+        classes: Sequence[str] | None = None,
+        loss: str | Loss = "margin",
+        cost: TransportCost | None = None,
+        support: Support | None = None,
+        weights: npt.ArrayLike | None = None,
+        name: str = "problem",
+    ) -> "Problem":
+        """Return the question about a torch model and data as they are.
+
+        The model is read as it computes in evaluation mode; its own training mode, and that of
+        each of its parts, stays what it is. Weights and points of float32 lift to float64 exactly.
+
+        Parameters
+        ----------
+        model
+            Piecewise affine, from inputs to logits; layers inside it that scale inputs count.
+        X
+            Numpy array, torch tensor or pandas data frame of shape ``(N, n)``, or ``(N, C, H, W)``
+            for images, which are flattened in C order.
+        y
+            Class of each sample, shape ``(N,)`` or one-hot ``(N, K)``, or the name of a column of
+            the data frame ``X``. Names of classes stand for the logits in sorted order.
+        input_shape
+            Shape of one sample, where the model takes another one than ``X`` has.
+        classes
+            Names of the classes, in the order of the logits.
+        loss, cost, support, weights, name
+            As in :class:`Problem`.
+
+        Raises
+        ------
+        ProblemError
+            Shapes that do not fit, missing values, labels that are none of the K classes, and
+            whatever :class:`Problem` refuses.
+        UnsupportedError
+            A layer that is not piecewise affine or not known; the message names it.
+
+        Examples
+        --------
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> images = torch.rand(3, 1, 2, 2)
+        >>> problem = Problem.from_torch(model, images, [0, 1, 1], support=Box(0.0, 1.0))
+        >>> len(problem), problem.network.features
+        (3, 4)
+        """
+        X, y = separated(X, y)
+        points, shape = flattened(X, input_shape)
+        network = ReLUNetwork.from_torch(model, input_shape=shape)
+        return cls(
+            network,
+            points,
+            class_indices(y, network.classes, classes).indices,
+            loss=loss,
+            cost=cost,
+            support=support,
+            weights=None if weights is None else values_of(weights, "weights"),
+            name=name,
+        )
 
     def __len__(self) -> int:
         return len(self.points)

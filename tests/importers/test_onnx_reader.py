@@ -698,3 +698,89 @@ def test_corrupted_files_never_raise_anything_else(tmp_path):
             messages.append(str(error))
     assert len(messages) > 200
     assert not any("\n" in message for message in messages)
+
+
+# ---- files that would grow ----------------------------------------------------------------------
+
+GROWING = {
+    "Expand": ([node("Expand", "one wide", "big")], {"wide": np.array([2**20, 2**20])}),
+    "ConstantOfShape": ([node("ConstantOfShape", "wide", "big")], {"wide": np.array([2**40, 3])}),
+    "Tile": ([node("Tile", "one wide", "big")], {"wide": np.array([2**40, 3])}),
+    "Range": (
+        [node("Range", "zero wide step", "big")],
+        {"zero": np.array(0), "wide": np.array(2**50), "step": np.array(1)},
+    ),
+    "Mul": (
+        [node("Mul", "row column", "big")],
+        {"row": np.ones((1, 2**14)), "column": np.ones((2**14, 1))},
+    ),
+    "unknown-attribute": (
+        [node("Expand", "one wide", "big", alpha=1.0)],
+        {"wide": np.array([2**20, 2**20])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_constant_that_would_fill_the_memory(tmp_path, name):
+    nodes, constants = GROWING[name]
+    nodes = [*nodes, node("ReduceSum", "big", "s", keepdims=0), node("Add", "x s", "y")]
+    constants = {"one": np.ones((1, 1)), **constants}
+    path = save(model(nodes, constants, (1, 3)), tmp_path)
+    refused(path, UnsupportedError, "elements in a constant, found")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([node("Expand", "x wide", "y")], {"wide": np.array([2**20, 3])}),
+        ([node("Tile", "x wide", "y")], {"wide": np.array([1, 2**20])}),
+        ([node("Pad", "x wide", "y")], {"wide": np.array([0, 2**40, 0, 0])}),
+    ],
+    ids=["Expand", "Tile", "Pad"],
+)
+def test_a_tensor_that_would_fill_the_memory(tmp_path, nodes, constants):
+    path = save(model(nodes, constants, (1, 3)), tmp_path)
+    refused(path, UnsupportedError, "elements in a ")
+
+
+def test_an_input_that_would_fill_the_memory(tmp_path):
+    path = save(model([node("Relu", "x", "y")], {}, (1, 2**21)), tmp_path)
+    refused(path, UnsupportedError, "expected at most 1048576 inputs, found 2097152")
+
+
+def functions(*calls):
+    """Local functions f0, f1, …, each made of calls of others."""
+    proto = model([helper.make_node("f0", ["x"], ["y"], domain="mine")], {}, (1, 3))
+    for k, names in enumerate(calls):
+        inner = [
+            helper.make_node(
+                name,
+                ["a" if j == 0 else f"t{j}"],
+                ["b" if j == len(names) - 1 else f"t{j + 1}"],
+                domain="mine" if name.startswith("f") else "",
+            )
+            for j, name in enumerate(names)
+        ]
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+        proto.functions.append(helper.make_function("mine", f"f{k}", ["a"], ["b"], inner, opsets))
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    return proto
+
+
+def test_functions_that_call_each_other(tmp_path):
+    fine = functions(["f1", "f1"], ["f2", "f2"], ["Relu"])
+    assert read_onnx(save(fine, tmp_path)).features == 3
+    doubling = functions(*([f"f{k + 1}"] * 2 for k in range(30)), ["Relu"])
+    refused(save(doubling, tmp_path), UnsupportedError, f"found {2**30} after inlining")
+    for circle in (functions(["f0"]), functions(["f1", "Relu"], ["f2"], ["f1"])):
+        refused(save(circle, tmp_path), ProblemError, "calls itself")
+
+
+def test_without_the_check_of_sizes_a_constant_is_made(tmp_path, monkeypatch):
+    """The refusal comes from the check, and not from the memory."""
+    monkeypatch.setattr("wdaverify.importers.onnx_node.check_outputs", lambda *_: None)
+    nodes = [node("Expand", "one wide", "big"), node("ReduceSum", "big", "s", keepdims=0)]
+    constants = {"one": np.ones((1, 1)), "wide": np.array([2**13, 2**13 + 1])}
+    path = save(model([*nodes, node("Add", "x s", "y")], constants, (1, 3)), tmp_path)
+    assert read_onnx(path).features == 3

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import math
+import operator
 import pickle
 import warnings
 import zipfile
@@ -15,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.importers import torch_file, torch_operators
 from wdaverify.importers.torch_reader import read_exported, read_module, reference_difference
 from wdaverify.network import ReLUNetwork
 
@@ -515,3 +518,41 @@ def test_reference_difference(tmp_path):
         network.weights, [*network.biases[:-1], network.biases[-1] + 0.5], network.slopes
     )
     assert reference_difference(path, shifted, points) == pytest.approx(0.5, abs=1e-3)
+
+
+# ---- files that would grow ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + torch.full((2**31,), 1.0)[:3],
+        lambda x: x + torch.arange(2**32)[:3],
+        lambda x: x.repeat(1, 2**31)[:, :3],
+        lambda x: functional.pad(x, (2**30, 0))[:, -3:],
+        lambda x: x.unsqueeze(2).expand(1, 3, 2**30).sum(2),
+    ],
+    ids=["full", "arange", "repeat", "pad", "expand"],
+)
+def test_a_tensor_that_would_fill_the_memory(function):
+    with pytest.raises(UnsupportedError, match="elements in a constant, found"):
+        read_module(Lambda(function), (3,))
+
+
+def test_an_archive_that_would_fill_the_memory(tmp_path, monkeypatch):
+    path = saved(tmp_path)
+    assert read_exported(path).features == 3
+    monkeypatch.setattr(torch_file, "_LARGEST", 10**6)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("network/data/weights/weight_9", bytes(10**6))
+    assert path.stat().st_size < 10**5
+    refused(path, ProblemError, "of at most 1000000 bytes, found 10", "unpacked")
+
+
+def test_functions_of_python_that_take_for_ever():
+    for target, arguments in ((operator.pow, (10, 10**9)), (math.factorial, (10**9,))):
+        with pytest.raises(UnsupportedError, match="is not supported"):
+            torch_operators.evaluate(target, arguments, {})
+    assert torch_operators.evaluate(operator.floordiv, (7, 2), {}) == 3
+    with pytest.raises(UnsupportedError, match="of 64 bits"):
+        torch_operators.evaluate(operator.mul, (2**32, 2**31), {})

@@ -27,6 +27,7 @@ COMMANDS = {
     "prove": Lazy("Proofs", "prove:prove_command", "write a proof of an exact value"),
     "check": Lazy("Proofs", "check:check", "check a proof in exact arithmetic"),
     "replay": Lazy("Proofs", "prove:replay_command", "the worst case in the original network"),
+    "new": Lazy("Your own model", "new:new", "a problem folder from a network and data"),
     "completion": Lazy("Shell", "completion:completion", "complete commands and options by TAB"),
 }
 """Commands in the order of the help; they are imported when they are used."""

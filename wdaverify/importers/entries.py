@@ -18,10 +18,13 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import UnsupportedError
 
-__all__ = ["LARGEST", "Entries", "check_size"]
+__all__ = ["ELEMENTS", "LARGEST", "Entries", "check_size"]
 
 LARGEST: Final = 2**26
 """Most entries of one matrix (some GiB of memory with all that it takes to multiply it)."""
+
+ELEMENTS: Final = 2**20
+"""Most elements of one symbolic tensor, and most neurons (ImageNet's first layer: 0.8 million)."""
 
 _SHIFT: Final = 32
 _COLUMN: Final = 2**_SHIFT - 1
@@ -96,16 +99,16 @@ class Entries:
         return Entries(keys.ravel(), product.ravel())
 
 
-def check_size(count: int, what: str) -> None:
+def check_size(count: int, what: str, most: int = LARGEST) -> None:
     """Refuse what would fill the memory.
 
     Raises
     ------
     UnsupportedError
-        ``count`` exceeds `LARGEST`.
+        ``count`` exceeds ``most``.
     """
-    if count > LARGEST:
-        raise UnsupportedError(f"expected at most {LARGEST} {what}, found {count}")
+    if count > most:
+        raise UnsupportedError(f"expected at most {most} {what}, found {count}")
 
 
 def _sum(keys: Integers, values: Floats) -> Entries:

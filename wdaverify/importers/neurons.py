@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wdaverify.arrays import Floats, Integers
-from wdaverify.importers.entries import Entries, check_size
+from wdaverify.importers.entries import ELEMENTS, Entries, check_size
 from wdaverify.importers.tensor import Tensor
 
 __all__ = ["Activation", "Neurons"]
@@ -40,7 +40,7 @@ class Neurons:
     """
 
     def __init__(self, features: int) -> None:
-        check_size(features, "inputs")
+        check_size(features, "inputs", ELEMENTS)
         self.features = features
         self.activations: list[Activation] = []
         self._depths: Integers = np.zeros(features, dtype=np.int64)
@@ -74,6 +74,7 @@ class Neurons:
         offset = np.maximum(tensor.offset, 0.0) + slopes * np.minimum(tensor.offset, 0.0)
         rows = np.unique(tensor.entries.rows)
         offset[rows] = 0.0
+        check_size(len(self._depths) + len(rows), "neurons", ELEMENTS)
         before = tensor.reshape((tensor.size,)).take(rows)
         numbers = len(self._depths) + np.arange(len(rows), dtype=np.int64)
         self.activations.append(Activation(len(self._depths), before, slopes[rows]))

@@ -1,7 +1,7 @@
 """Opening an ONNX file: everything that can be wrong with it before its operators are looked at."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,13 @@ from onnx import external_data_helper, inliner, numpy_helper
 
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.onnx_node import FLOATS
+from wdaverify.importers.onnx_sizes import check_functions
 from wdaverify.importers.place import at
 
-__all__ = ["Port", "initialisers", "load", "ports"]
+__all__ = ["Port", "initialisers", "load", "ports", "self_contained"]
+
+LARGEST: Final = 2**31
+"""Most bytes of a file, which is also the most that the format allows."""
 
 
 class Port(NamedTuple):
@@ -33,20 +37,48 @@ def load(path: Path) -> Any:  # noqa: ANN401  (onnx classes are generated, witho
     ProblemError
         Not an ONNX model, or its external data are missing.
     """
+    model = _parse(_bytes(path))
+    _load_external(model, path.parent)
+    if model.functions:
+        with at("local functions"):
+            check_functions(model)
+            model = inliner.inline_local_functions(model)
+    return model
+
+
+def self_contained(path: Path) -> tuple[bytes, bool]:
+    """Return the bytes of a model, and whether external data had to be put into them.
+
+    Raises
+    ------
+    ProblemError
+        Not an ONNX model, or its external data are missing.
+    """
+    data = _bytes(path)
+    model = _parse(data)
+    if not _load_external(model, path.parent):
+        return data, False
+    return model.SerializeToString(), True
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except OSError as error:
         raise ProblemError(f"expected an ONNX model, found {error.strerror}") from None
+    if len(data) > LARGEST:
+        raise ProblemError(f"expected an ONNX model, found more than {LARGEST} bytes")
+    return data
+
+
+def _parse(data: bytes) -> Any:  # noqa: ANN401
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, RuntimeError, ValueError):
         raise ProblemError(f"expected an ONNX model, found {_describe(data)}") from None
     if not model.HasField("graph") or not model.graph.node:
         raise ProblemError(f"expected an ONNX model, found {_describe(data)}")
-    _load_external(model, path.parent)
-    if model.functions:
-        with at("local functions"):
-            model = inliner.inline_local_functions(model)
     return model
 
 
@@ -117,7 +149,8 @@ def _dim(dim: Any) -> int | str:  # noqa: ANN401
     return dim.dim_param or "?"
 
 
-def _load_external(model: Any, folder: Path) -> None:  # noqa: ANN401
+def _load_external(model: Any, folder: Path) -> bool:  # noqa: ANN401
+    """Read data that stand in files beside the model; whether there are any."""
     external = [t for t in model.graph.initializer if external_data_helper.uses_external_data(t)]
     for tensor in external:
         place = external_data_helper.ExternalDataInfo(tensor).location
@@ -129,6 +162,7 @@ def _load_external(model: Any, folder: Path) -> None:  # noqa: ANN401
             ) from None
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
+    return bool(external)
 
 
 def _describe(data: bytes) -> str:

@@ -10,6 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from wdaverify.arrays import Floats, floats
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.neurons import Neurons
+from wdaverify.importers.onnx_sizes import check_outputs
 from wdaverify.importers.tensor import Tensor
 
 __all__ = ["FLOATS", "Node", "Value", "lift"]
@@ -140,11 +141,13 @@ class Node:
         Raises
         ------
         UnsupportedError
-            An input that should be constant depends on the network's input.
+            An input that should be constant depends on the network's input, or an output that
+            would fill the memory.
         """
         names = [name for name in self.proto.input if name]
         if len(names) != len(inputs):
             raise UnsupportedError("only the first input may depend on the network's input")
+        check_outputs(self.proto, inputs, self._opsets)
         outputs = [name for name in self.proto.output if name]
         graph = onnx.helper.make_graph(
             [self.proto],

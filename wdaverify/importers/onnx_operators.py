@@ -7,6 +7,7 @@ a node whose inputs are constant on its constants.
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import onnx
 
 from wdaverify.arrays import Integers
 from wdaverify.errors import ProblemError, UnsupportedError
+from wdaverify.importers.entries import ELEMENTS, check_size
 from wdaverify.importers.linear import matmul, multiply, normalise, reduce_sum
 from wdaverify.importers.onnx_node import FLOATS, Node, Value, lift
 from wdaverify.importers.onnx_windows import average_pool, conv, max_pool
@@ -163,6 +165,8 @@ def _padded(positions: Integers, begin: int, end: int, mode: str) -> Integers:
     """Pad the first axis; a negative width removes elements."""
     kept = positions[max(-begin, 0) : len(positions) - max(-end, 0)]
     width = [(max(begin, 0), max(end, 0)), *((0, 0) for _ in positions.shape[1:])]
+    length = len(kept) + sum(width[0])
+    check_size(length * prod(kept.shape[1:]), "elements in a tensor", ELEMENTS)
     if mode == "constant":
         return np.pad(kept, width, constant_values=-1)
     return np.pad(kept, width, mode=mode)  # type: ignore[call-overload,no-any-return]

@@ -23,7 +23,7 @@ from wdaverify.importers.onnx_operators import translate
 from wdaverify.importers.place import at
 from wdaverify.network import ReLUNetwork
 
-__all__ = ["read_onnx", "reference_difference"]
+__all__ = ["input_shape", "read_onnx", "reference_difference"]
 
 
 def read_onnx(path: Path) -> ReLUNetwork:
@@ -60,6 +60,20 @@ def read_onnx(path: Path) -> ReLUNetwork:
         if target.name not in values:
             raise ProblemError(f"output {target.name!r} is not computed by any node")
         return arrange(neurons, logits(values[target.name]))
+
+
+def input_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape of one sample, without the batch dimension, as the model declares it.
+
+    Raises
+    ------
+    ProblemError
+        Not an ONNX model, or one whose input has no fixed shape.
+    """
+    path = Path(path)
+    with at(str(path)):
+        shape = ports(load(path))[0].shape
+        return shape[1:] if len(shape) > 1 else shape
 
 
 def reference_difference(path: Path, network: ReLUNetwork, points: npt.ArrayLike) -> float:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import ProblemError
-from wdaverify.importers.entries import Entries, check_size
+from wdaverify.importers.entries import ELEMENTS, Entries, check_size
 
 __all__ = ["Tensor", "add", "concatenate"]
 
@@ -67,7 +67,7 @@ class Tensor:
 
     def take(self, positions: npt.NDArray[np.integer], *, fill: float = 0.0) -> "Tensor":
         """Return the elements at ``positions`` (any shape); -1 stands for the constant ``fill``."""
-        check_size(positions.size, "elements in a tensor")
+        check_size(positions.size, "elements in a tensor", ELEMENTS)
         index = positions.ravel().astype(np.int64)
         if np.array_equal(index, np.arange(self.size)):
             return Tensor(positions.shape, self.entries, self.offset)

@@ -25,6 +25,7 @@ from wdaverify.importers.place import MALFORMED, one_line
 __all__ = ["load"]
 
 _EXPECTED: Final = "expected a program written by torch.export.save"
+_LARGEST: Final = 2 * 10**9
 # names of sympy's classes may be called, as in Symbol('s0', integer=True), and nothing else
 _ARITHMETIC: Final = re.compile(
     r"(?:[A-Z]\w*+|[a-z_]\w*+(?!\s*\()|'\w++'|\d++|\)(?!\s*\()|[\s(+*/%<>=&|~!,-])*+"
@@ -55,7 +56,7 @@ def load(path: Path) -> torch.export.ExportedProgram:
     try:
         with _silent(logging.getLogger("torch.export")):
             return torch.export.load(path)
-    except (*MALFORMED, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch has exceptions of its own for broken programs
         raise ProblemError(f"{_EXPECTED}, found a broken one: {one_line(error)}") from error
 
 
@@ -66,6 +67,9 @@ def _check(archive: zipfile.ZipFile) -> None:
     ):
         other = "a file of torch.save" if "data.pkl" in names else "another zip archive"
         raise ProblemError(f"{_EXPECTED}, found {other}")
+    total = sum(entry.file_size for entry in archive.infolist())
+    if total > _LARGEST:
+        raise ProblemError(f"{_EXPECTED} of at most {_LARGEST} bytes, found {total} unpacked")
     if max(Counter(archive.namelist()).values()) > 1:
         raise ProblemError(f"{_EXPECTED}, found two parts of the same name")
     for full, name in zip(archive.namelist(), names, strict=True):

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves, tree_map
 
 from wdaverify.errors import UnsupportedError
+from wdaverify.importers.entries import check_size
 from wdaverify.importers.linear import matmul, multiply, normalise, reduce_sum
 from wdaverify.importers.piecewise import clip, leaky, maximum, minimum, reduce_max, sum_of
 from wdaverify.importers.tensor import Tensor, concatenate
@@ -26,6 +28,13 @@ from wdaverify.importers.torch_windows import (
 from wdaverify.registry import Registry, load_extensions
 
 __all__ = ["OPERATORS", "evaluate", "supported", "translate"]
+
+_NAMES: Final = (
+    "add and_ ceil eq floor floordiv ge getitem gt invert le lt mod mul ne neg not_ or_ pos sub "
+    "truediv trunc xor"
+)
+_ARITHMETIC: Final = frozenset(_NAMES.split())
+"""Functions of Python on sizes; others, such as powers, can be made to take for ever."""
 
 
 def translate(call: Call) -> Any:  # noqa: ANN401  (what the operator returns)
@@ -66,12 +75,41 @@ def evaluate(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:  
         Not an operator of ATen that always gives the same, nor one of Python on numbers.
     """
     if getattr(target, "__module__", None) in ("_operator", "math"):
-        return target(*args, **kwargs)
+        if target.__name__ not in _ARITHMETIC:
+            raise _unsupported(target)
+        return _small(target(*args, **kwargs))
     if not str(target).startswith("aten.") or torch.Tag.nondeterministic_seeded in target.tags:
         raise _unsupported(target)
     if "device" in kwargs:
         kwargs = {**kwargs, "device": torch.device("cpu")}
+    _check_output(target, args, kwargs)
     return target(*args, **kwargs)
+
+
+def _check_output(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:  # noqa: ANN401
+    """Refuse an output that would fill the memory, by asking torch for its shape alone."""
+
+    def shell(leaf: Any) -> Any:  # noqa: ANN401
+        return leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf
+
+    if "device" in kwargs:
+        kwargs = {**kwargs, "device": torch.device("meta")}
+    try:
+        outputs = target(*tree_map(shell, tuple(args)), **tree_map(shell, kwargs))
+    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+        return  # the call itself says better what is wrong with it
+    for output in tree_leaves(outputs):
+        if isinstance(output, torch.Tensor):
+            check_size(output.numel(), "elements in a constant")
+
+
+def _small(value: Any) -> Any:  # noqa: ANN401
+    """Refuse integers that no size can be, before they are multiplied on."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise UnsupportedError(
+            f"expected sizes below 2**63, found one of {value.bit_length()} bits"
+        )
+    return value
 
 
 def _unsupported(target: Any) -> UnsupportedError:  # noqa: ANN401
@@ -86,7 +124,9 @@ def _moved(call: Call) -> Any:  # noqa: ANN401
     x, *rest = call.args
     if not isinstance(x, Tensor) or any(isinstance(value, Tensor) for value in rest):
         raise UnsupportedError("only the first argument may depend on the network's input")
-    moved = call.target(torch.from_numpy(x.positions), *rest, **call.kwargs)
+    positions = torch.from_numpy(x.positions)
+    _check_output(call.target, (positions, *rest), call.kwargs)
+    moved = call.target(positions, *rest, **call.kwargs)
     if isinstance(moved, torch.Tensor):
         return x.take(moved.numpy())
     return [x.take(part.numpy()) for part in moved]
@@ -131,6 +171,19 @@ def _linear(call: Call) -> Tensor:
     if call.get("bias") is None:
         return product
     return sum_of(call.neurons, product, call.operand("bias"))
+
+
+def _add_product(call: Call, *, divide: bool) -> Tensor:
+    """Return ``self + value * tensor1 * tensor2``, or with ``/ tensor2``."""
+    first, second = call.operand("tensor1"), call.operand("tensor2")
+    product = first.divided(call.constant("tensor2")) if divide else multiply(first, second)
+    return sum_of(call.neurons, call.operand("self"), _times(product, call, "value"))
+
+
+def _copy(call: Call) -> Tensor:
+    """Return ``src`` in the shape of ``self``, as an assignment to a part of a tensor reads it."""
+    source, target = call.operand("src"), call.get("self")
+    return source.take(np.broadcast_to(source.positions, tuple(target.shape)))
 
 
 def _addmm(call: Call) -> Tensor:
@@ -199,6 +252,7 @@ def _pad(call: Call) -> Tensor:
     positions = torch.from_numpy(x.positions.astype(np.float64))  # reflection wants floats
     mode = call.get("mode", "constant")
     if mode == "constant":
+        _check_output(torch.constant_pad_nd, (positions, pads, -1.0), {})
         moved = torch.constant_pad_nd(positions, pads, -1.0)
     else:
         moved = torch.nn.functional.pad(positions, pads, mode)
@@ -236,6 +290,8 @@ _BUILT_IN: Final[dict[str, Callable[[Call], Tensor]]] = {
     "aten.adaptive_avg_pool1d": partial(adaptive_average_pool, rank=1),
     "aten.adaptive_avg_pool2d": partial(adaptive_average_pool, rank=2),
     "aten.add": _add,
+    "aten.addcdiv": partial(_add_product, divide=True),
+    "aten.addcmul": partial(_add_product, divide=False),
     "aten.addmm": _addmm,
     "aten.amax": _largest,
     "aten.avg_pool1d": partial(average_pool, rank=1),
@@ -251,6 +307,7 @@ _BUILT_IN: Final[dict[str, Callable[[Call], Tensor]]] = {
     "aten.conv1d": convolve,
     "aten.conv2d": convolve,
     "aten.convolution": convolve,
+    "aten.copy": _copy,
     "aten.div": _divide,
     "aten.dropout": _dropout,
     "aten.feature_dropout": _dropout,

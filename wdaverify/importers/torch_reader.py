@@ -15,20 +15,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, default_decompositions
 
 from wdaverify.arrays import floats
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.layers import arrange, logits
 from wdaverify.importers.neurons import Neurons
-from wdaverify.importers.place import at, one_line
+from wdaverify.importers.place import MALFORMED, at, one_line
 from wdaverify.importers.tensor import Tensor
 from wdaverify.importers.torch_call import Call, lift
+from wdaverify.importers.torch_export import export
 from wdaverify.importers.torch_file import load
 from wdaverify.importers.torch_operators import evaluate, translate
 from wdaverify.network import ReLUNetwork
 
-__all__ = ["read_exported", "read_module", "reference_difference"]
+__all__ = ["input_shape", "read_exported", "read_module", "reference_difference"]
 
 
 def read_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ReLUNetwork:
@@ -62,7 +63,7 @@ def read_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ReLUNe
     example = torch.zeros((1, *shape), **_kind(module))
     with _evaluating(module), torch.no_grad():
         try:
-            program = torch.export.export(module, (example,), strict=False)
+            program = export(module, example)
         except Exception as error:  # tracing raises whatever the module's own code raises
             raise ProblemError(
                 f"{name}: torch.export fails for input shape {tuple(example.shape)}: "
@@ -124,9 +125,33 @@ def reference_difference(path: Path, network: ReLUNetwork, points: npt.ArrayLike
         return difference
 
 
+def input_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape of one sample, without the batch dimension, as the program declares it.
+
+    Raises
+    ------
+    ProblemError
+        Not such a file, or a broken one.
+    """
+    path = Path(path)
+    with at(str(path)):
+        shape = _shape(_source(load(path)))
+        return shape[1:] if len(shape) > 1 else shape
+
+
 def _read(program: ExportedProgram) -> ReLUNetwork:
     if any(_mutates(node) for node in program.graph.nodes):
         program = _functional(program)
+    try:
+        return _walk(program)
+    except UnsupportedError as error:
+        try:  # many operators are made of others that are known
+            return _walk(_functional(program, core_aten=True))
+        except (ProblemError, UnsupportedError, *MALFORMED):
+            raise error from None
+
+
+def _walk(program: ExportedProgram) -> ReLUNetwork:
     source = _source(program)
     shape = _shape(source)
     neurons = Neurons(prod(shape))
@@ -227,12 +252,16 @@ def _mutates(node: torch.fx.Node) -> bool:
     return schema is not None and bool(schema.is_mutable)
 
 
-def _functional(program: ExportedProgram) -> ExportedProgram:
-    """Rewrite operators that work in place: a value of the graph must not change later."""
+def _functional(program: ExportedProgram, *, core_aten: bool = False) -> ExportedProgram:
+    """Rewrite operators that work in place: a value of the graph must not change later.
+
+    With ``core_aten`` operators are also replaced by the few that torch composes them of.
+    """
+    table = default_decompositions() if core_aten else {}
     with warnings.catch_warnings():
         # torch's own code, met when it copies the program
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-        functional: ExportedProgram = program.run_decompositions({})
+        functional: ExportedProgram = program.run_decompositions(table)
     return functional
 
 

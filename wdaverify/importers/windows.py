@@ -6,16 +6,20 @@ stride ``s``, dilation ``d`` and ``b`` places of padding in front; outside the a
 
 from collections.abc import Sequence
 from math import ceil, prod
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from wdaverify.arrays import Bools, Floats, Integers
 from wdaverify.errors import ProblemError
-from wdaverify.importers.entries import check_size
+from wdaverify.importers.entries import ELEMENTS, check_size
 from wdaverify.importers.tensor import Tensor
 
 __all__ = ["Axis", "average_pool", "convolve", "padded_counts", "same_padding", "valid_counts"]
+
+
+PLACES: Final = 2**24
+"""Most places in all windows of one channel (ImageNet's first layer has 2.4 million)."""
 
 
 class Axis(NamedTuple):
@@ -55,7 +59,7 @@ class Axis(NamedTuple):
     @property
     def places(self) -> Integers:
         """Place of each kernel element of each window, ``(outputs, kernel)``; may lie outside."""
-        check_size(self.outputs * self.kernel, "places in the windows of one axis")
+        check_size(self.outputs * self.kernel, "places in the windows of one axis", PLACES)
         start = np.arange(self.outputs, dtype=np.int64) * self.stride - self.begin
         return start[:, None] + np.arange(self.kernel, dtype=np.int64) * self.dilation
 
@@ -88,6 +92,7 @@ def convolve(
             f"no convolution of shape {x.shape} with weights {weight.shape} in {groups} group(s)"
         )
     window = _windows(axes)  # (P, J)
+    check_size(outputs * len(window), "elements in a tensor", ELEMENTS)
     check_size(outputs * depth * window.size, "products in one convolution")
     area = prod(axis.size for axis in axes)
     group = np.arange(outputs, dtype=np.int64) // (outputs // groups)
@@ -150,7 +155,7 @@ def _windows(axes: Sequence[Axis]) -> Integers:
     for axis in axes:
         places = np.where(axis.inside, axis.places, -1)
         count = len(windows) * len(places) * windows.shape[1] * axis.kernel
-        check_size(count, "places in the windows")
+        check_size(count, "places in the windows", PLACES)
         flat = windows[:, None, :, None] * axis.size + places[:, None, :]
         outside = (windows < 0)[:, None, :, None] | (places < 0)[:, None, :]
         windows = np.where(outside, -1, flat).reshape(len(windows) * len(places), -1)

@@ -5,7 +5,7 @@ import struct
 import tokenize
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,12 @@ _HEADERS: Final = {
 Array = npt.NDArray[Any]
 
 
-def read_npz(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]]) -> dict[str, Array]:
+def read_npz(
+    path: Path,
+    wanted: Callable[[Sequence[str]], Sequence[str]],
+    *,
+    text: Collection[str] = (),
+) -> dict[str, Array]:
     """Return the wanted arrays of an npz file.
 
     Parameters
@@ -49,6 +54,8 @@ def read_npz(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]]) -> di
         The file.
     wanted
         Given the names in the file, returns those to read or raises a `ProblemError`.
+    text
+        Names of arrays that may also hold strings of fixed length.
 
     Raises
     ------
@@ -61,7 +68,8 @@ def read_npz(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]]) -> di
             warnings.simplefilter("ignore")  # of numpy, about arrays of Python 2
             names = [n.removesuffix(_SUFFIX) for n in archive.namelist() if n.endswith(_SUFFIX)]
             chosen = wanted(names)
-            _check_total({name: _bytes(archive, name) for name in chosen})
+            kinds = {name: "fiubU" if name in text else "fiub" for name in chosen}
+            _check_total({name: _bytes(archive, name, kinds[name]) for name in chosen})
             return {name: _read(archive, name) for name in chosen}
     except ProblemError as error:
         raise ProblemError(f"{path}: {error}") from error
@@ -100,7 +108,7 @@ def _check_total(sizes: Mapping[str, int]) -> None:
         raise ProblemError(f"expected at most {LARGEST} bytes of arrays, found {total}")
 
 
-def _bytes(archive: zipfile.ZipFile, name: str) -> int:
+def _bytes(archive: zipfile.ZipFile, name: str, kinds: str) -> int:
     """Return the size of an array as float64, from its header alone."""
     entry = archive.getinfo(name + _SUFFIX)
     with archive.open(entry) as file:
@@ -109,9 +117,10 @@ def _bytes(archive: zipfile.ZipFile, name: str) -> int:
             raise ProblemError(f"{name}: expected numbers, found npy version {version}")
         shape, _, dtype = _HEADERS[version](file)
         start = file.tell()
-    if dtype.kind not in "fiub":
+    if dtype.kind not in kinds:
         what = "Python objects" if dtype.hasobject else str(dtype)[:60]
-        raise ProblemError(f"{name}: expected real numbers, found an array of {what}")
+        wanted = "real numbers or strings of fixed length" if "U" in kinds else "real numbers"
+        raise ProblemError(f"{name}: expected {wanted}, found an array of {what}")
     if min(shape, default=0) < 0:
         raise ProblemError(f"{name}: expected a shape without negative sizes, found {shape}")
     size = prod(max(length, 1) for length in shape) * max(dtype.itemsize, 8)

@@ -12,7 +12,7 @@ from wdaverify.network import ReLUNetwork
 from wdaverify.storage.archive import read_npz
 from wdaverify.storage.places import complaints_on_one_line, existing_file
 
-__all__ = ["COMPARED", "check_type", "compare", "load_network"]
+__all__ = ["COMPARED", "check_type", "compare", "contents", "input_shape", "load_network"]
 
 COMPARED: Final = 256
 """Most samples on which a network is compared with its original."""
@@ -70,6 +70,42 @@ def check_type(path: Path) -> str:
             f"expected a network of type .npz, .onnx or .pt2 (torch.export), found {path.name!r}"
         )
     return suffix
+
+
+def input_shape(path: Path, network: ReLUNetwork) -> tuple[int, ...]:
+    """Return the shape of one sample that the file of a network declares.
+
+    Raises
+    ------
+    ProblemError
+        The file cannot be read.
+    """
+    if path.suffix.lower() == ".npz":
+        return (network.features,)
+    if path.suffix.lower() == ".onnx":
+        from wdaverify.importers import onnx_reader  # noqa: PLC0415  (slow)
+
+        return onnx_reader.input_shape(path)
+    from wdaverify.importers import torch_reader  # noqa: PLC0415  (slow)
+
+    return torch_reader.input_shape(path)
+
+
+def contents(path: Path) -> tuple[bytes, bool]:
+    """Return the bytes of a file of a network, and whether data from beside it were put in.
+
+    Raises
+    ------
+    ProblemError
+        The file, or what it refers to, cannot be read.
+    """
+    if path.suffix.lower() == ".onnx":
+        from wdaverify.importers.onnx_file import self_contained  # noqa: PLC0415  (slow)
+
+        with at(str(path)):
+            return self_contained(path)
+    with at(str(path)):
+        return path.read_bytes(), False
 
 
 def compare(path: Path, network: ReLUNetwork, points: Floats) -> tuple[str, ...]:

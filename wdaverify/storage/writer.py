@@ -1,7 +1,8 @@
 """From a `Problem` to a problem folder, which appears complete or not at all."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from wdaverify.errors import ProblemError
@@ -14,7 +15,7 @@ from wdaverify.storage.toml import render
 from wdaverify.storage.values import check_radii
 from wdaverify.support import Box, Polytope
 
-__all__ = ["write_problem"]
+__all__ = ["publishing", "write_problem"]
 
 
 def write_problem(
@@ -49,21 +50,30 @@ def write_problem(
     checked = check_radii(tuple(float(radius) for radius in radii), "radii")
     _check(problem, checked, expected)
     text = render(problem, checked, expected, description).encode()
+    with publishing(folder) as new:
+        _write(new, problem, text)
+
+
+@contextmanager
+def publishing(folder: Path) -> Iterator[Path]:
+    """Yield a new folder that takes the name ``folder`` when the block ends without an exception.
+
+    Raises
+    ------
+    ProblemError
+        The folder is not empty or cannot be written.
+    """
     with writing(folder):
-        _publish(folder, problem, text)
-
-
-def _publish(folder: Path, problem: Problem, text: bytes) -> None:
-    _check_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = neighbour(folder.resolve())
-    temporary.mkdir()
-    try:
-        _write(temporary, problem, text)
         _check_free(folder)
-        temporary.replace(folder.resolve())
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = neighbour(folder.resolve())
+        temporary.mkdir()
+        try:
+            yield temporary
+            _check_free(folder)
+            temporary.replace(folder.resolve())
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check(problem: Problem, radii: Sequence[float], expected: Expected | None) -> None:
