@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wdaverify.storage import load_network, load_problem, write_problem
     from wdaverify.support import Box, Polytope
     from wdaverify.verification import Sandwich, sandwich
+    from wdaverify.vnnlib import Verdict, VNNLibProperty, export_vnnlib, load_vnnlib
 
 __version__ = "0.1.0"
 
@@ -60,13 +61,17 @@ _HOME = {
     "TransportCost": "cost",
     "UnsupportedError": "errors",
     "UpperBound": "bounds.certificate",
+    "VNNLibProperty": "vnnlib",
     "ValueCurve": "exact.curve",
+    "Verdict": "vnnlib",
     "WDAVerifyError": "errors",
     "attack": "bounds.attack",
     "certify": "bounds.certificate",
     "enumerate_cells": "cells.complex",
+    "export_vnnlib": "vnnlib",
     "load_network": "storage",
     "load_problem": "storage",
+    "load_vnnlib": "vnnlib",
     "polish": "polishing",
     "prove": "proof.prove",
     "sandwich": "verification",
@@ -96,14 +101,18 @@ __all__ = [
     "TransportCost",
     "UnsupportedError",
     "UpperBound",
+    "VNNLibProperty",
     "ValueCurve",
+    "Verdict",
     "WDAVerifyError",
     "__version__",
     "attack",
     "certify",
     "enumerate_cells",
+    "export_vnnlib",
     "load_network",
     "load_problem",
+    "load_vnnlib",
     "polish",
     "prove",
     "sandwich",

@@ -16,6 +16,7 @@ from wdaverify.cli.exact import curve, distances, exact, worst_case
 from wdaverify.cli.prove import prove_command, replay_command
 from wdaverify.cli.session import CheckFailedError
 from wdaverify.cli.verify import verify
+from wdaverify.cli.vnnlib import decide_command, export_command
 from wdaverify.errors import LimitReached, SandwichViolation, WDAVerifyError
 
 __all__ = ["app", "main"]
@@ -33,7 +34,7 @@ def app() -> None:
 
 
 COMMANDS = (verify, exact, curve, worst_case, distances, cells, attack, certify, check)
-for command in (*COMMANDS, prove_command, replay_command):
+for command in (*COMMANDS, prove_command, replay_command, decide_command, export_command):
     app.add_command(command)
 
 

@@ -118,10 +118,10 @@ def _bound(expression: Linear) -> _Partial:
     if "Y" in expression.kinds:
         raise UnsupportedError("expected no inequality between inputs and outputs, found one")
     if len(expression.coefficients) > 1:
-        names = ", ".join(f"X_{v.index}" for v in list(expression.coefficients)[:3])
+        names = ", ".join(f"X_{v.number}" for v in list(expression.coefficients)[:3])
         raise UnsupportedError(f"expected bounds of single inputs, found one of {names} together")
     ((variable, factor),) = expression.coefficients.items()
-    bound = {variable.index: -expression.constant / factor}
+    bound = {variable.number: -expression.constant / factor}
     return _Partial(lower=bound) if factor > 0 else _Partial(upper=bound)
 
 

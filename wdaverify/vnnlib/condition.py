@@ -3,8 +3,8 @@ r"""A condition on outputs as the margin of a class of a network.
 .. math:: \exists x:\ \bigvee_k\bigwedge_m\ c_{km}\cdot f(x) + d_{km} \ge 0
           \quad\Longleftrightarrow\quad \max_x\max_k\min_m\ c_{km}\cdot f(x) + d_{km}\ \ge 0
 
-The maximum on the outside is that of the margin against a logit 0; the others are ReLU layers,
-:math:`\max(a, b) = b + (a - b)_+` and :math:`\min(a, b) = a - (a - b)_+`, for formulas of any depth.
+The maximum on the outside is that of the margin against a logit 0; the others are ReLU layers, for
+formulas of any depth: :math:`\max(a, b) = b + (a - b)_+` and :math:`\min(a, b) = a - (a - b)_+`.
 Where the condition is that of robustness, some logits against one, the network stays as it is, or
 loses the logits that do not matter. Nothing is folded, so nothing is rounded.
 """
@@ -12,7 +12,7 @@ loses the logits that do not matter. Nothing is folded, so nothing is rounded.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from heapq import heapify, heapreplace, heappop
+from heapq import heapify, heappop, heapreplace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ def reduce_to_margin(network: ReLUNetwork, condition: Formula) -> Reduced:
     UnsupportedError
         More than `MOST_COMPARISONS` comparisons.
     """
-    alternatives = (condition,)
+    alternatives: tuple[Formula, ...] = (condition,)
     if not isinstance(condition, Comparison) and not condition.every:
         alternatives = condition.parts
     robust = _against_one(alternatives)
@@ -73,11 +73,12 @@ def _against_one(alternatives: Sequence[Formula]) -> tuple[int, list[int]] | Non
     for part in alternatives:
         if not isinstance(part, Comparison) or part.expression.constant:
             return None
-        signs = {value: v.index for v, value in part.expression.coefficients.items()}
-        if len(part.expression.coefficients) != 2 or signs.keys() != {1, -1}:
+        terms = part.expression.coefficients
+        signs = {int(value): v.number for v, value in terms.items() if abs(value) == 1}
+        if len(terms) != 2 or len(signs) != 2:
             return None
-        labels.add(signs[-1])  # type: ignore[index]  (an integer equals its Fraction)
-        targets.append(signs[1])  # type: ignore[index]
+        labels.add(signs[-1])
+        targets.append(signs[1])
     return (labels.pop(), sorted(set(targets))) if len(labels) == 1 else None
 
 
@@ -133,7 +134,7 @@ def _extended(network: ReLUNetwork, circuit: _Circuit, tops: Sequence[_Gate]) ->
     for k, expression in enumerate(circuit.expressions):
         d[k] = float(expression.constant)
         for variable, value in expression.coefficients.items():
-            C[k, variable.index] = float(value)
+            C[k, variable.number] = float(value)
     layers = [_Layer(C, d, np.ones(len(C)))]
     rows = dict(zip(circuit.comparisons, np.eye(len(C)), strict=True))
     for height in range(1, max(top.height for top in tops) + 1):

@@ -19,7 +19,9 @@ __all__ = ["Linear", "Variable", "linear", "rounded", "variable_named", "weighte
 BITS: Final = 1 << 14
 """Most binary digits of a number on the way."""
 
-_NUMBER: Final = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER: Final = re.compile(
+    r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,3})?", re.ASCII
+)
 _VARIABLE: Final = re.compile(r"[XY]_(0|[1-9]\d{0,8})", re.ASCII)
 
 
@@ -28,7 +30,7 @@ class Variable(NamedTuple):
 
     kind: str
     """``"X"`` or ``"Y"``."""
-    index: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from wdaverify.arrays import Floats, floats
+from wdaverify.arrays import floats
 from wdaverify.cost import TransportCost
 from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.importers.place import at
@@ -59,7 +59,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VNNLibProperty:
-    """A property of a network: is there an input in one of the boxes as described?
+    """A property of a network: there is an input in one of some boxes, with outputs as described.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class VNNLibProperty:
 
         def not_negative(expression: Linear) -> bool:
             terms = expression.coefficients.items()
-            return bool(sum((a * y[v.index] for v, a in terms), expression.constant) >= 0)
+            return bool(sum((a * y[v.number] for v, a in terms), expression.constant) >= 0)
 
         return any(case.condition.holds(not_negative) for case in inside)
 
@@ -199,7 +199,7 @@ def _check_declared(known: Mapping[str, Variable], sizes: Mapping[str, int]) -> 
     """
     words = {"X": "inputs", "Y": "outputs"}
     for kind, size in sizes.items():
-        declared = {variable.index for variable in known.values() if variable.kind == kind}
+        declared = {variable.number for variable in known.values() if variable.kind == kind}
         if declared != set(range(size)):
             last = f"{kind}_{size - 1}"
             raise ProblemError(

@@ -69,34 +69,40 @@ def expressions(text: str) -> Iterator[tuple[int, list[Expression]]]:
         `DEEPEST`, more than `MOST` words; the message names the line.
     """
     stack: list[list[Expression]] = []
-    line, seen, first = 1, 0, 1
+    first = 1
+    for line, word in _words(text):
+        if word == "(":
+            if len(stack) == DEEPEST:
+                raise ProblemError(f"line {line}: expected at most {DEEPEST} brackets deep")
+            first = first if stack else line
+            stack.append([])
+        elif not stack:
+            raise ProblemError(f"line {line}: expected '(', found {shown(word)}")
+        elif word != ")":
+            stack[-1].append(word)
+        else:
+            done = stack.pop()
+            if stack:
+                stack[-1].append(done)
+            else:
+                yield first, done
+    if stack:
+        raise ProblemError(f"line {first}: expected ')' at the end of the file, found none")
+
+
+def _words(text: str) -> Iterator[tuple[int, str]]:
+    """Yield words and brackets with their lines, without comments."""
+    line, seen = 1, 0
     for count, match in enumerate(_WORD.finditer(text)):
         word, start = match.group(), match.start()
         line += text.count("\n", seen, start)
         seen = start
-        if count > MOST:
+        if count >= MOST:
             raise ProblemError(f"line {line}: expected at most {MOST} words, found more")
-        if word == "(":
-            if not stack:
-                first = line
-            if len(stack) == DEEPEST:
-                raise ProblemError(f"line {line}: expected at most {DEEPEST} brackets deep")
-            inner: list[Expression] = []
-            if stack:
-                stack[-1].append(inner)
-            stack.append(inner)
-        elif word[0] == ";":
-            continue
-        elif not stack or match.group("strange"):
-            raise ProblemError(f"line {line}: expected '(', found {shown(word)}")
-        elif word == ")":
-            done = stack.pop()
-            if not stack:
-                yield first, done
-        else:
-            stack[-1].append(word)
-    if stack:
-        raise ProblemError(f"line {first}: expected ')' at the end of the file, found none")
+        if match.group("strange"):
+            raise ProblemError(f"line {line}: expected words and brackets, found {word!r}")
+        if word[0] != ";":
+            yield line, word
 
 
 def shown(expression: Expression) -> str:

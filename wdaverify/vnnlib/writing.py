@@ -1,4 +1,4 @@
-r"""Point-wise robustness as VNN-LIB: is there an error in an ℓ∞ ball, within the support?
+r"""Point-wise robustness as VNN-LIB: errors in an ℓ∞ ball, within the support.
 
 .. math:: \exists x\in[x_i-r,\,x_i+r]\cap\mathcal{X}:\ \bigvee_{j\ne y_i} Y_j \ge Y_{y_i}
 
@@ -46,7 +46,11 @@ def robustness_text(box: Box, label: int, classes: int, title: str) -> str:
     lines += [f"(declare-const X_{k} Real)" for k in range(len(lower))]
     lines += [f"(declare-const Y_{k} Real)" for k in range(classes)]
     for k, (low, high) in enumerate(zip(lower, upper, strict=True)):
-        lines += ["", f"(assert (>= X_{k} {_decimal(low)}))", f"(assert (<= X_{k} {_decimal(high)}))"]
+        lines += [
+            "",
+            f"(assert (>= X_{k} {_decimal(low)}))",
+            f"(assert (<= X_{k} {_decimal(high)}))",
+        ]
     others = [f"(>= Y_{j} Y_{label})" for j in range(classes) if j != label]
     if len(others) == 1:
         return "\n".join([*lines, "", f"(assert {others[0]})", ""])
