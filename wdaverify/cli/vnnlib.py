@@ -12,7 +12,7 @@ from wdaverify.cli.session import SCHEMA, Session
 from wdaverify.cli.tables import plain_table
 from wdaverify.errors import LimitReached, ProblemError
 from wdaverify.exact.engine import ENGINES
-from wdaverify.storage import StoredProblem, load_network, write_json
+from wdaverify.storage import StoredProblem, write_json
 from wdaverify.storage.networks import compare
 from wdaverify.vnnlib import Verdict, VNNLibProperty, load_vnnlib
 from wdaverify.vnnlib.exporting import Export, Instance, export_vnnlib
@@ -40,7 +40,7 @@ def decide_command(network: Path, folder: Path | None, **given: Any) -> None:  #
     started, path = time.monotonic(), given.pop("property")
     if given["engine"] not in ENGINES:
         raise ProblemError(f"engine: expected one of {', '.join(ENGINES)}, found {given['engine']}")
-    question = load_vnnlib(load_network(network), path)
+    question = load_vnnlib(network, path)
     if folder is not None:
         _write_folders(folder, question, given)
         return
@@ -53,7 +53,8 @@ def decide_command(network: Path, folder: Path | None, **given: Any) -> None:  #
         "schema": SCHEMA, "command": "decide", "problem": question.name,
         "seconds": round(time.monotonic() - started, 6), "notes": [],
         "network": str(network), "property": str(path), "answer": verdict.answer,
-        "point": verdict.point, "outputs": verdict.outputs, "verified": verdict.verified,
+        "point": verdict.point, "outputs": verdict.outputs,
+        "verified": None if verdict.point is None else verdict.verified,
         "boxes": len(question.queries), "engines": list(verdict.engines),
         "reason": verdict.reason,
     }  # fmt: skip
@@ -174,8 +175,13 @@ def _check_options(given: dict[str, Any]) -> None:
         for name, option in (("radii", "--radius"), ("expected", "--expected")):
             if given[name]:
                 raise ProblemError(f"--around-distances: expected no {option} beside it, found one")
-    elif given["gap"] is not None:
+        return
+    if given["gap"] is not None:
         raise ProblemError("--gap: expected --around-distances beside it, found none")
+    asked = (given["engine"] != "auto", given["workers"] > 1)
+    for name, used in zip(("--engine", "--workers"), asked, strict=True):
+        if used and not given["expected"]:
+            raise ProblemError(f"{name}: expected --expected or --around-distances beside it")
 
 
 def _report(session: Session, folder: Path, export: Export) -> None:

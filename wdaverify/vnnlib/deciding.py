@@ -11,9 +11,10 @@ from wdaverify.errors import LimitReached, SolverError
 from wdaverify.evaluation import certain_losses
 from wdaverify.exact.by_search import SearchOracle
 from wdaverify.exact.engine import MANY, choose_engine, possible_cells
-from wdaverify.exact.first import first_points
+from wdaverify.exact.first import first_points, margin_gradients
 from wdaverify.exact.solve import solver_for
 from wdaverify.limits import Limits
+from wdaverify.loss import margins
 from wdaverify.problem import Problem
 from wdaverify.search.distances import LabelDistances
 
@@ -24,6 +25,9 @@ __all__ = ["Verdict", "decide"]
 
 ANY: Final = 1.0 - 2.0**-20
 """Relative tolerance of a distance at which any error ends the search."""
+
+DEEPER: Final = 20
+"""Steps on the margin from the first error found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +126,25 @@ def _attack(query: "Query") -> Floats | None:
         points += [first_points(problem, label, sample, r)[0] for r in (query.radius, None)]
     trials = np.clip(np.concatenate(points), *problem.support.bounds)
     wrong = np.flatnonzero(certain_losses(problem, trials, np.full(len(trials), label)))
-    return trials[wrong[0]] if len(wrong) else None
+    return _deeper(problem, trials[wrong[0]]) if len(wrong) else None
+
+
+def _deeper(problem: Problem, point: Floats) -> Floats:
+    """Return an error of larger margin, which other arithmetic confirms too, if one is near.
+
+    From the error that was found, with steps of all sizes along the sign of the gradient.
+    """
+    lower, upper = problem.support.bounds
+    label = int(problem.labels[0])
+    steps = 2.0 ** -np.arange(0.0, 40.0)[:, None] * (upper - lower)
+    for _ in range(DEEPER):
+        uphill = np.sign(margin_gradients(problem.network, point[None], label)[0])
+        trials = np.concatenate([point[None], np.clip(point + steps * uphill, lower, upper)])
+        depths = margins(problem.network.logits(trials), np.full(len(trials), label))
+        if depths.argmax() == 0:
+            break
+        point = trials[depths.argmax()]
+    return point
 
 
 def _engines(problem: Problem, engine: str) -> list[str]:
@@ -144,7 +166,7 @@ def _ask(
     except LimitReached as reached:
         return _Found(False, stopped=reached)
     if np.isfinite(found.upper[0]):
-        return _Found(False, found.witnesses[0], bool(found.certified[0]))
+        return _Found(False, _deeper(problem, found.witnesses[0]), bool(found.certified[0]))
     return _Found(bool(np.isposinf(found.lower[0])), stopped=found.reached)
 
 
@@ -153,11 +175,17 @@ def _search(problem: Problem, limits: Limits) -> _Found:
     SearchOracle.check(problem)
     label, one = int(problem.labels[0]), np.zeros(1, dtype=np.int64)
     search = LabelDistances(
-        problem.network, problem.support, problem.cost, problem.points, label, limits=limits
+        problem.network,
+        problem.support,
+        problem.cost,
+        problem.points,
+        label,
+        limits=limits,
+        squeezes=False,
     )
     found = search.distances(one, tolerance=ANY)
     if np.isfinite(found.upper[0]):
-        return _Found(False, found.witnesses[0])
+        return _Found(False, _deeper(problem, found.witnesses[0]))
     return _Found(bool(np.isposinf(found.lower[0])))
 
 
@@ -168,7 +196,7 @@ def _sat(question: "VNNLibProperty", found: _Found, engines: tuple[str, ...]) ->
         raise SolverError(
             f"{engines[-1]} returned a counterexample that the network itself does not confirm"
         )
-    outputs = question.network.logits(found.point[None])[0]
+    outputs = question.network.logits(found.point[None])[0, : question.outputs]
     return Verdict("sat", found.point, outputs, verified, engines)
 
 

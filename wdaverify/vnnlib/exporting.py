@@ -129,9 +129,12 @@ def export_vnnlib(  # noqa: PLR0913  (what is asked, how it is written, what it 
 
 def _notes(problem: Problem, instances: Sequence[Instance], difference: float) -> tuple[str, ...]:
     notes = [f"largest difference of a logit of the network as written: {difference:.2g}"]
-    left = len(problem) - len({one.sample for one in instances})
+    left = sorted(set(range(len(problem))) - {one.sample for one in instances})
     if left:
-        notes.append(f"samples without an instance (errors where they are, or no error): {left}")
+        notes.append(
+            f"{len(left)} of {len(problem)} samples without an instance, the first at index "
+            f"{left[0]}: errors where they are, or no error within reach"
+        )
     return tuple(notes)
 
 

@@ -69,12 +69,17 @@ class VNNLibProperty:
         One for each box that is not empty; the property is satisfiable if one of them is.
     name
         Name of the file.
+    cases
+        The boxes that are not empty, and the condition on the outputs in each.
+    outputs
+        Number of outputs; a network with a single one holds it twice, as two logits.
     """
 
     network: ReLUNetwork
     queries: tuple[Query, ...]
     name: str
     cases: tuple[Case, ...]
+    outputs: int
 
     def holds(self, point: npt.ArrayLike) -> bool:
         """Whether a point is a counterexample, decided over the rationals.
@@ -141,15 +146,25 @@ def load_vnnlib(network: ReLUNetwork | str | Path, path: str | Path) -> VNNLibPr
     >>> verdict.answer, bool(verdict.point[0] >= 2)
     ('sat', True)
     """
+    outputs = None
     if not isinstance(network, ReLUNetwork):
-        network = load_network(network)
+        network, outputs = _load(Path(network))
     path = Path(path)
     with complaints_on_one_line(), at(str(path)):
-        return read_property(network, read_text(path), name=path.name)
+        return read_property(network, read_text(path), name=path.name, outputs=outputs)
 
 
-def read_property(network: ReLUNetwork, text: str, *, name: str = "property") -> VNNLibProperty:
-    """Read the text of a VNN-LIB 1.0 file; see :func:`load_vnnlib`."""
+def read_property(
+    network: ReLUNetwork, text: str, *, name: str = "property", outputs: int | None = None
+) -> VNNLibProperty:
+    """Read the text of a VNN-LIB 1.0 file; see :func:`load_vnnlib`.
+
+    Parameters
+    ----------
+    outputs
+        How many of the network's logits are outputs, if not all.
+    """
+    outputs = network.classes if outputs is None else outputs
     known: dict[str, Variable] = {}
     assertions: list[Formula] = []
     for line, command in expressions(text):
@@ -157,11 +172,22 @@ def read_property(network: ReLUNetwork, text: str, *, name: str = "property") ->
             _obey(command, known, assertions)
     if not known:
         raise ProblemError("expected (declare-const X_0 Real), found no declaration")
-    sizes = {"X": network.features, "Y": network.classes}
+    sizes = {"X": network.features, "Y": outputs}
     _check_declared(known, sizes)
     found = cases(assertions, sizes["X"])
     queries = tuple(_query(network, case, name) for case in found)
-    return VNNLibProperty(network, queries, name, tuple(found))
+    return VNNLibProperty(network, queries, name, tuple(found), outputs)
+
+
+def _load(path: Path) -> tuple[ReLUNetwork, int]:
+    """Return a network and its number of outputs; a single output becomes two equal logits."""
+    if path.suffix.lower() != ".onnx" or not path.is_file():
+        network = load_network(path)
+        return network, network.classes
+    from wdaverify.importers.onnx_reader import read_outputs  # noqa: PLC0415  (onnx is slow)
+
+    with complaints_on_one_line():
+        return read_outputs(path)
 
 
 def _obey(
