@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from wdaverify.arrays import Floats, floats
 from wdaverify.errors import ProblemError, UnsupportedError
-from wdaverify.vnnlib.formula import Comparison, Formula, Junction, conjunction
+from wdaverify.vnnlib.formula import Comparison, Formula, junction
 from wdaverify.vnnlib.linear import Linear, rounded
 
 __all__ = ["MOST_CASES", "Case", "cases"]
@@ -69,12 +69,11 @@ def cases(assertions: Sequence[Formula], features: int) -> list[Case]:
         lower = floats(_bounds(partial.lower, features, "lower"), "lower bounds")
         upper = floats(_bounds(partial.upper, features, "upper"), "upper bounds")
         entry = found.setdefault((lower.tobytes(), upper.tobytes()), (lower, upper, []))
-        entry[2].append(conjunction(tuple(partial.outputs)).rounded())
-    return [Case(lower, upper, _either(outputs)) for lower, upper, outputs in found.values()]
-
-
-def _either(outputs: Sequence[Formula]) -> Formula:
-    return outputs[0] if len(outputs) == 1 else Junction(False, tuple(outputs))
+        entry[2].append(junction(partial.outputs, every=True).rounded())
+    return [
+        Case(lower, upper, junction(outputs, every=False))
+        for lower, upper, outputs in found.values()
+    ]
 
 
 def _bounds(known: dict[int, Fraction], features: int, side: str) -> list[float]:

@@ -1,6 +1,6 @@
 """Assertions as formulas: linear expressions that must not be negative, joined by and, or."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -9,7 +9,7 @@ from wdaverify.errors import ProblemError, UnsupportedError
 from wdaverify.vnnlib.linear import Linear, Variable, linear, rounded, weighted_sum
 from wdaverify.vnnlib.text import Expression, shown
 
-__all__ = ["Comparison", "Formula", "Junction", "conjunction", "formula"]
+__all__ = ["Comparison", "Formula", "Junction", "formula", "junction"]
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ class Junction:
 Formula = Comparison | Junction
 
 
-def conjunction(parts: tuple[Formula, ...]) -> Formula:
-    """Return ``and`` of some formulas."""
-    return parts[0] if len(parts) == 1 else Junction(True, parts)
+def junction(parts: Iterable[Formula], *, every: bool) -> Formula:
+    """Return ``and`` or ``or`` of formulas, flat, or the formula itself where it is one."""
+    flat = tuple(_flat(parts, every=every))
+    return flat[0] if len(flat) == 1 else Junction(every, flat)
 
 
 def formula(expression: Expression, known: Mapping[str, Variable]) -> Formula:
@@ -81,7 +82,7 @@ def formula(expression: Expression, known: Mapping[str, Variable]) -> Formula:
         if not parts:
             raise ProblemError(f"expected a formula after {operator!r}, found none")
         inner = (formula(part, known) for part in parts)
-        return Junction(operator == "and", tuple(_flat(inner, every=operator == "and")))
+        return junction(inner, every=operator == "and")
     if operator not in {"<=", ">=", "="}:
         raise UnsupportedError(f"expected <=, >=, =, and, or, found {shown(operator)}")
     if len(parts) != 2:
@@ -93,7 +94,7 @@ def formula(expression: Expression, known: Mapping[str, Variable]) -> Formula:
     return above if operator == ">=" else below
 
 
-def _flat(parts: Iterator[Formula], *, every: bool) -> Iterator[Formula]:
+def _flat(parts: Iterable[Formula], *, every: bool) -> Iterator[Formula]:
     """Yield parts, those of a part of the same kind in its place."""
     for part in parts:
         if isinstance(part, Junction) and part.every == every:

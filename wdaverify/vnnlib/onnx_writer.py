@@ -1,7 +1,8 @@
 r"""A layered network as ONNX: ``Gemm``, ``Relu`` and ``LeakyRelu``, which every verifier knows.
 
 Layers of slope 1 have no activation. Where slopes differ within a layer, or are no float32 (the
-type of ``LeakyRelu``'s parameter), a neuron with a slope ``s`` becomes two,
+type of ``LeakyRelu``'s parameter), or runtimes have no ``LeakyRelu`` (float64), a neuron with a
+slope ``s`` becomes two,
 :math:`\sigma_s(z) = (z)_+ - s\,(-z)_+`.
 """
 
@@ -45,7 +46,7 @@ def onnx_bytes(network: ReLUNetwork, *, double: bool = False) -> bytes:
             graph.gemm(matrix, np.zeros(len(matrix)))
         before = []
         slopes = network.slopes[k] if k < len(network.slopes) else None
-        if slopes is None or not _split(slopes):
+        if slopes is None or not _split(slopes, double=double):
             graph.gemm(own, b)
             if slopes is not None:
                 graph.activate(float(slopes[0]) if len(slopes) else 1.0)
@@ -64,13 +65,12 @@ def onnx_bytes(network: ReLUNetwork, *, double: bool = False) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _split(slopes: Floats) -> bool:
+def _split(slopes: Floats, *, double: bool) -> bool:
     """Whether a layer needs two neurons for one."""
-    return bool(np.ptp(slopes) if len(slopes) else False) or _no_float32(slopes)
-
-
-def _no_float32(slopes: Floats) -> bool:
-    return bool((slopes.astype(np.float32).astype(np.float64) != slopes).any())
+    if np.isin(slopes, (0.0, 1.0)).all():
+        return len(np.unique(slopes)) > 1
+    uniform = len(np.unique(slopes)) == 1 and slopes[0] == np.float32(slopes[0])
+    return double or not uniform
 
 
 def _unit(matrix: Floats) -> bool:
