@@ -50,9 +50,10 @@ def test_answers_around_distances(name, options, tmp_path):
         assert one.expected == ("unsat" if "below" in one.name else "sat")
 
 
-def test_onnxruntime_confirms_counterexamples_in_float32(tmp_path):
+@pytest.mark.parametrize("name", ["moons", "iris", "breast"])
+def test_onnxruntime_confirms_counterexamples_in_float32(name, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
-    export = wv.export_vnnlib(problem_of("iris"), tmp_path / "out", around=1e-3)
+    export = wv.export_vnnlib(problem_of(name), tmp_path / "out", around=1e-3)
     session = runtime.InferenceSession(str(tmp_path / "out" / "network.onnx"))
     for one in export.instances:
         question = tmp_path / "out" / "vnnlib" / f"{one.name}.vnnlib"

@@ -83,7 +83,7 @@ def decide(
     question
         The property.
     engine
-        As in :func:`~wdaverify.solve`; the search ends at the first counterexample.
+        As in :func:`~wdaverify.exact.solve.solve`; the search ends at the first counterexample.
     limits
         When they are reached, the answer is ``"unknown"``.
     progress

@@ -93,7 +93,7 @@ def export_vnnlib(  # noqa: PLR0913  (what is asked, how it is written, what it 
     timeout
         Seconds for each instance, written for whoever runs them.
     engine, workers, limits, progress
-        How distances are computed; see :func:`~wdaverify.solve`.
+        How distances are computed; see :func:`~wdaverify.exact.solve.solve`.
 
     Raises
     ------
