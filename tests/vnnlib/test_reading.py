@@ -8,6 +8,7 @@ import pytest
 
 import wdaverify as wv
 from wdaverify.vnnlib import read_property
+from wdaverify.vnnlib.onnx_writer import onnx_bytes
 from wdaverify.vnnlib.text import LARGEST
 
 RELU = wv.ReLUNetwork([[[1.0]], [[0.0], [1.0]]], [[0.0], [0.0, 0.0]])  # x -> (0, max(x, 0))
@@ -242,3 +243,19 @@ def test_a_network_with_one_output(tmp_path):
         assert verdict.answer == answer
         if answer == "sat":
             assert verdict.outputs.tolist() == [6.0]
+
+
+def test_a_packed_network(tmp_path):
+    path, packed = tmp_path / "p.vnnlib", tmp_path / "n.onnx.gz"
+    path.write_text(f"{DECLARED}{BOX}(assert (>= Y_1 3))")
+    packed.write_bytes(gzip.compress(onnx_bytes(RELU)))
+    assert wv.load_vnnlib(packed, path).decide().answer == "sat"
+    packed.write_bytes(gzip.compress(b"nothing"))
+    with pytest.raises(wv.ProblemError, match="expected an ONNX model") as raised:
+        wv.load_vnnlib(packed, path)
+    assert str(raised.value).startswith(f"{packed}: ")
+    packed.write_bytes(gzip.compress(onnx_bytes(RELU))[:-20])
+    with pytest.raises(wv.ProblemError, match="broken gzip"):
+        wv.load_vnnlib(packed, path)
+    with pytest.raises(wv.ProblemError, match="found no such file"):
+        wv.load_vnnlib(tmp_path / "none.onnx.gz", path)

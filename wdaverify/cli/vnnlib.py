@@ -34,8 +34,8 @@ __all__ = ["decide_command", "export_command"]
 def decide_command(network: Path, folder: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Answer a VNN-LIB property: sat and a counterexample, unsat, or unknown.
 
-    NETWORK is a file (.onnx, .npz, .pt2), PROPERTY a VNN-LIB 1.0 file, also compressed by gzip. The
-    answer goes to standard output as VNN-COMP has it.
+    NETWORK is a file (.onnx, .npz, .pt2), PROPERTY a VNN-LIB 1.0 file; both may be compressed by
+    gzip. The answer goes to standard output as VNN-COMP has it.
     """
     started, path = time.monotonic(), given.pop("property")
     if given["engine"] not in ENGINES:
@@ -104,7 +104,8 @@ def _notes(verdict: Verdict, question: VNNLibProperty, network: Path) -> list[st
         if not verdict.verified:
             checked = "the rounding of a rational point where a condition holds with equality"
         notes.append(f"counterexample: {checked}")
-        notes += compare(network, question.network, verdict.point[None])
+        packed = network.suffix.lower() == ".gz"
+        notes += () if packed else compare(network, question.network, verdict.point[None])
     elif verdict.reason and verdict.stopped is None:
         notes.append(verdict.reason)
     return [note.replace("on the data", "at it") for note in notes]

@@ -9,6 +9,7 @@ when mass may move anywhere in the box:
           x_1 = \tfrac{l+u}2,\ r = \max_i \tfrac{u_i-l_i}2
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,12 @@ from wdaverify.vnnlib.condition import reduce_to_margin
 from wdaverify.vnnlib.deciding import Verdict, decide
 from wdaverify.vnnlib.formula import Formula, formula
 from wdaverify.vnnlib.linear import Linear, Variable, variable_named
-from wdaverify.vnnlib.text import Expression, expressions, read_text, shown
+from wdaverify.vnnlib.text import Expression, expressions, read_bytes, read_text, shown
 
 __all__ = ["Query", "VNNLibProperty", "load_vnnlib", "read_property"]
+
+LARGEST_NETWORK: Final = 2**30
+"""Most bytes of the file of a network, after unpacking."""
 
 _IGNORED: Final = {"check-sat", "exit", "get-model", "set-logic"}
 
@@ -121,7 +125,7 @@ def load_vnnlib(network: ReLUNetwork | str | Path, path: str | Path) -> VNNLibPr
     Parameters
     ----------
     network
-        A network, or its file.
+        A network, or its file, an ONNX file also compressed by gzip.
     path
         The property, ``.vnnlib``, also compressed by gzip.
 
@@ -181,6 +185,8 @@ def read_property(
 
 def _load(path: Path) -> tuple[ReLUNetwork, int]:
     """Return a network and its number of outputs; a single output becomes two equal logits."""
+    if path.suffix.lower() == ".gz":
+        return _load_packed(path)
     if path.suffix.lower() != ".onnx" or not path.is_file():
         network = load_network(path)
         return network, network.classes
@@ -188,6 +194,18 @@ def _load(path: Path) -> tuple[ReLUNetwork, int]:
 
     with complaints_on_one_line():
         return read_outputs(path)
+
+
+def _load_packed(path: Path) -> tuple[ReLUNetwork, int]:
+    with complaints_on_one_line(), at(str(path)):
+        content = read_bytes(path, "a network", LARGEST_NETWORK)
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / path.stem
+        inner.write_bytes(content)
+        try:
+            return _load(inner)
+        except (ProblemError, UnsupportedError) as error:
+            raise type(error)(str(error).replace(str(inner), str(path))) from None
 
 
 def _obey(

@@ -14,7 +14,16 @@ from typing import Final
 from wdaverify.errors import ProblemError
 from wdaverify.storage.places import existing_file
 
-__all__ = ["DEEPEST", "LARGEST", "MOST", "Expression", "expressions", "read_text", "shown"]
+__all__ = [
+    "DEEPEST",
+    "LARGEST",
+    "MOST",
+    "Expression",
+    "expressions",
+    "read_bytes",
+    "read_text",
+    "shown",
+]
 
 LARGEST: Final = 64 * 2**20
 """Most bytes of a file, after unpacking."""
@@ -41,22 +50,41 @@ def read_text(path: Path) -> str:
         No such file, more than `LARGEST` bytes, a broken archive, or no text.
     """
     wanted = "a VNN-LIB file"
+    content = read_bytes(path, wanted, LARGEST)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ProblemError(f"expected {wanted}, found one beginning {content[:12]!r}") from None
+
+
+def read_bytes(path: Path, wanted: str, largest: int) -> bytes:
+    """Return the content of a file, unpacked if it is compressed by gzip.
+
+    Parameters
+    ----------
+    wanted
+        What it should be, for messages.
+    largest
+        Most bytes, after unpacking.
+
+    Raises
+    ------
+    ProblemError
+        No such file, more bytes, or a broken archive.
+    """
     existing_file(path, wanted)
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP
         with gzip.open(path) if packed else path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(largest + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise ProblemError(f"expected {wanted}, found a broken gzip archive") from None
     except OSError as error:
         raise ProblemError(f"expected {wanted}, found {error.strerror}") from None
-    if len(content) > LARGEST:
-        raise ProblemError(f"expected {wanted} of at most {LARGEST} bytes, found more")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ProblemError(f"expected {wanted}, found one beginning {content[:12]!r}") from None
+    if len(content) > largest:
+        raise ProblemError(f"expected {wanted} of at most {largest} bytes, found more")
+    return content
 
 
 def expressions(text: str) -> Iterator[tuple[int, list[Expression]]]:
