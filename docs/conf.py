@@ -49,6 +49,8 @@ nitpick_ignore = [
     ("py:attr", "worst_case"),
     # what a certificate is made of inside
     ("py:class", "wdaverify.bounds.growth.Part"),
+    # what a property is made of inside
+    ("py:class", "wdaverify.vnnlib.cases.Case"),
 ]
 
 _ALIASES = {

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from wdaverify.support import Box, Polytope
     from wdaverify.units import Units
     from wdaverify.verification import Sandwich, sandwich
+    from wdaverify.vnnlib import Verdict, VNNLibProperty, export_vnnlib, load_vnnlib
 
 __version__ = "0.1.0"
 
@@ -77,13 +78,17 @@ _HOME = {
     "Units": "units",
     "UnsupportedError": "errors",
     "UpperBound": "bounds.certificate",
+    "VNNLibProperty": "vnnlib",
     "ValueCurve": "exact.curve",
+    "Verdict": "vnnlib",
     "WDAVerifyError": "errors",
     "attack": "bounds.attack",
     "certify": "bounds.certificate",
     "enumerate_cells": "cells.complex",
+    "export_vnnlib": "vnnlib",
     "load_network": "storage",
     "load_problem": "storage",
+    "load_vnnlib": "vnnlib",
     "polish": "polishing",
     "prove": "proof.prove",
     "register_attack": "extending",
@@ -124,14 +129,18 @@ __all__ = [
     "Units",
     "UnsupportedError",
     "UpperBound",
+    "VNNLibProperty",
     "ValueCurve",
+    "Verdict",
     "WDAVerifyError",
     "__version__",
     "attack",
     "certify",
     "enumerate_cells",
+    "export_vnnlib",
     "load_network",
     "load_problem",
+    "load_vnnlib",
     "polish",
     "prove",
     "register_attack",

@@ -100,6 +100,19 @@ def test_proofs_follow_the_schema(json_of, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_what_comes_in_and_goes_out_follows_the_schema(json_of, tmp_path):
+    iris, folder = PROBLEMS / "iris", tmp_path / "vnnlib"
+    data = ("--model", iris / "network.onnx", "--data", iris / "data.npz")
+    VALIDATOR.validate(json_of("new", tmp_path / "mine", *data))
+    asked = ("--samples", "2", "--around-distances", "--out", folder)
+    exported = json_of("export", "iris", *asked)
+    VALIDATOR.validate(exported)
+    for one in exported["instances"]:
+        decided = json_of("decide", folder / "network.onnx", folder / one["vnnlib"])
+        VALIDATOR.validate(decided)
+        assert decided["answer"] == one["expected"]
+
+
 def test_infinite_values_are_strings_and_unknown_ones_null(json_of):
     row = json_of("exact", "dlr-tie", "--radius", "1")["rows"][0]
     assert (row["lower"], row["upper"], row["status"]) == ("inf", "inf", "unbounded")

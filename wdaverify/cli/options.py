@@ -13,6 +13,7 @@ from wdaverify.tolerances import EXACT
 __all__ = [
     "compute",
     "compute_alone",
+    "engine_alone",
     "engine_and_limits",
     "limits",
     "norm_and_samples",
@@ -20,6 +21,7 @@ __all__ = [
     "problem",
     "question",
     "question_without_radius",
+    "radius_norm_and_samples",
     "sampling",
     "time_and_memory",
 ]
@@ -117,7 +119,10 @@ compute = _all(_ENGINE, _TOLERANCE, _WORKERS, *_LIMITS, _RESUME)
 compute_alone = _all(_ENGINE, _TOLERANCE, *_LIMITS)
 """The same in one process."""
 
+engine_alone = _all(_ENGINE)
+radius_norm_and_samples = _all(_RADIUS, _NORM, _SAMPLES)
 engine_and_limits = _all(_ENGINE, _WORKERS, *_LIMITS, _RESUME)
+engine_and_limits_at_once = _all(_ENGINE, _WORKERS, *_LIMITS)
 limits = _all(*_LIMITS)
 time_and_memory = _all(*_LIMITS[:2])
 sampling = _all(_SEED, _DEVICE)

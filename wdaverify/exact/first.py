@@ -10,7 +10,7 @@ from wdaverify.cells.frame import bounding_box
 from wdaverify.network import ReLUNetwork
 from wdaverify.problem import Problem
 
-__all__ = ["first_points"]
+__all__ = ["first_points", "margin_gradients"]
 
 LADDER = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Distances tried, relative to the size of the support or of the data."""
@@ -34,7 +34,7 @@ def first_points(
     origins = problem.points[owners]
     points = origins
     for step in range(STEPS):
-        gradients = _margin_gradients(problem.network, points, label)
+        gradients = margin_gradients(problem.network, points, label)
         corners = np.clip(origins + _farthest(problem, gradients, reach), lower, upper)
         points = points + (corners - points) * (1.0 if step == 0 else 2.0 / (step + 2.0))
     return points, owners
@@ -60,7 +60,7 @@ def _farthest(problem: Problem, gradients: Floats, reach: Floats) -> Floats:
     return steps
 
 
-def _margin_gradients(network: ReLUNetwork, points: Floats, label: int) -> Floats:
+def margin_gradients(network: ReLUNetwork, points: Floats, label: int) -> Floats:
     """Gradient of the margin at each point, ``(M, n)``."""
     on = np.where(network.preactivations(points) > 0, 1.0, np.concatenate([*network.slopes, []]))
     logits = network.logits(points)

@@ -21,9 +21,10 @@ from wdaverify.importers.onnx_file import Port, initialisers, load, ports
 from wdaverify.importers.onnx_node import Node, Value, lift
 from wdaverify.importers.onnx_operators import translate
 from wdaverify.importers.place import at
+from wdaverify.importers.tensor import Tensor
 from wdaverify.network import ReLUNetwork
 
-__all__ = ["input_shape", "read_onnx", "reference_difference"]
+__all__ = ["input_shape", "read_onnx", "read_outputs", "reference_difference"]
 
 
 def read_onnx(path: Path) -> ReLUNetwork:
@@ -45,21 +46,45 @@ def read_onnx(path: Path) -> ReLUNetwork:
     """
     path = Path(path)
     with at(str(path)), np.errstate(all="ignore"):
-        model = load(path)
-        source, target = ports(model)
-        neurons = Neurons(prod(source.shape))
-        values: dict[str, Value] = {
-            name: lift(array) for name, array in initialisers(model).items()
-        }
-        values[source.name] = neurons.inputs(source.shape)
-        opsets = {opset.domain: opset.version for opset in model.opset_import}
-        for proto in _needed(model.graph.node, target.name):
-            with at(_describe(proto)):
-                outputs = translate(Node(proto, values, opsets, neurons))
-                _define(values, proto.output, outputs)
-        if target.name not in values:
-            raise ProblemError(f"output {target.name!r} is not computed by any node")
-        return arrange(neurons, logits(values[target.name]))
+        return arrange(*_walk(path))
+
+
+def read_outputs(path: Path) -> tuple[ReLUNetwork, int]:
+    """Read a network that may have a single output: it is then there twice, as two equal logits.
+
+    Returns
+    -------
+    tuple
+        The network, and the number of its outputs.
+
+    Raises
+    ------
+    ProblemError, UnsupportedError
+        As :func:`read_onnx`.
+    """
+    with at(str(path)), np.errstate(all="ignore"):
+        neurons, output = _walk(path)
+        count = output.size
+        if count == 1:
+            output = output.take(np.zeros(2, dtype=np.int64))
+        return arrange(neurons, output), count
+
+
+def _walk(path: Path) -> tuple[Neurons, Tensor]:
+    """Return all neurons of a model, and its output as an affine function of them."""
+    model = load(path)
+    source, target = ports(model)
+    neurons = Neurons(prod(source.shape))
+    values: dict[str, Value] = {name: lift(array) for name, array in initialisers(model).items()}
+    values[source.name] = neurons.inputs(source.shape)
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    for proto in _needed(model.graph.node, target.name):
+        with at(_describe(proto)):
+            outputs = translate(Node(proto, values, opsets, neurons))
+            _define(values, proto.output, outputs)
+    if target.name not in values:
+        raise ProblemError(f"output {target.name!r} is not computed by any node")
+    return neurons, logits(values[target.name])
 
 
 def input_shape(path: Path) -> tuple[int, ...]:

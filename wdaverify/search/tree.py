@@ -343,6 +343,7 @@ class Tree:
         """Solve the relaxations of nodes that are still open."""
         found = []
         for row in rows.tolist():
+            self.limits.check("searching activation patterns")
             if self.nodes.value[row] > goal.enough()[self.nodes.owner[row]]:
                 found += self._single.solve(row, goal)
         if found:
@@ -352,6 +353,7 @@ class Tree:
         """Narrow the intervals of a node and solve its relaxation again, as long as that pays."""
         nodes, one = self.nodes, np.array([row])
         for _ in range(SQUEEZES):
+            self.limits.check("searching activation patterns")
             excess = nodes.value[row] - goal.enough()[nodes.owner[row]]
             if excess <= 0 or not self._wide(one, goal)[0]:
                 return
