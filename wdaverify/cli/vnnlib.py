@@ -28,11 +28,11 @@ __all__ = ["decide_command", "export_command"]
     examples=(
         Example(
             "Write some properties",
-            "wdaverify export problems/moons --samples 1 --radius 0.05 --out moons-vnnlib",
+            "wdaverify export problems/moons --samples 1 --radius 0.05 --out out",
         ),
         Example(
             "Answer one of them",
-            "wdaverify decide moons-vnnlib/network.onnx moons-vnnlib/vnnlib/sample_0000_radius_0.05.vnnlib",
+            "wdaverify decide out/network.onnx out/vnnlib/sample_0000_radius_0.05.vnnlib",
         ),
     ),
 )
