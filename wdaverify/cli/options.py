@@ -17,6 +17,7 @@ __all__ = [
     "limits",
     "norm_and_samples",
     "output",
+    "plot",
     "problem",
     "question",
     "question_without_radius",
@@ -37,6 +38,23 @@ def _all(*decorators: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 
 problem = click.argument("problem", type=click.Path(path_type=Path))
+
+
+def plot(what: str) -> Callable[[Command], Command]:
+    """Return the option of a picture; a suffix of no known format is refused before the work."""
+
+    def checked(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            from wdaverify.plot.saving import check_suffix  # noqa: PLC0415  (matplotlib is slow)
+
+            check_suffix(path)
+        return path
+
+    return click.option(
+        "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+        help=what, callback=checked,
+    )  # fmt: skip
+
 
 _RADIUS = click.option(
     "--radius", "radii", type=float, multiple=True, metavar="R",

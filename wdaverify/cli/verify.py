@@ -57,7 +57,7 @@ def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN
         session.note(f"expected values confirmed: {session.stored.expected.source}")
     session.write(_fields(result, given["seed"], session.stored.expected))
     if plot is not None:
-        from wdaverify.plot import save_sandwich  # noqa: PLC0415  (matplotlib is slow to import)
+        from wdaverify.plot.saving import save_sandwich  # noqa: PLC0415  (matplotlib is slow)
 
         save_sandwich(result, plot)
         session.note(f"plot: {plot}")
