@@ -24,10 +24,7 @@ __all__ = ["verify"]
 @options.question
 @options.compute
 @options.sampling
-@click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
-    help="Draw value against radius with the band between the bounds.",
-)  # fmt: skip
+@options.plot("Draw value against radius with the band between the bounds.")
 @options.output
 def verify(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print attack ≤ exact ≤ certificate for every radius.

@@ -75,7 +75,7 @@ def cells(
     >>> iris = wv.load_problem("problems/iris")
     >>> axes = wv.plot.cells(iris, at=3, plane=(2, 3), ax=Figure().add_subplot())
     >>> axes.get_xlabel(), axes.get_title()
-    ('feature 2', 'iris: 46 activation cells of the slice through sample 3')
+    ('feature 2', 'iris: 21 activation cells of the slice through sample 3')
     """
     if not isinstance(subject, Problem | CellComplex):
         raise ProblemError(

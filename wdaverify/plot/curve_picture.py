@@ -154,7 +154,7 @@ def _draw(trace: _Trace, ax: "Axes", color: str, label: str | None, *, stepped: 
     low, high = (np.where(np.isfinite(v), v, top) for v in trace[1:])
     style = "steps-post" if stepped else "default"
     infinite = ~np.isfinite(trace.upper)
-    if (high - low).max() > VISIBLE * (high.max() - low.min()):
+    if _visible(trace.radius, low, high, stepped=stepped):
         ax.fill_between(
             trace.radius, low, high, step="post" if stepped else None, color=color, alpha=0.2,
             linewidth=0,
@@ -168,6 +168,14 @@ def _draw(trace: _Trace, ax: "Axes", color: str, label: str | None, *, stepped: 
             trace.radius[infinite], high[infinite], color=color, linestyle="", marker="$∞$",
             markersize=8, markevery=max(1, int(infinite.sum()) // 8), markeredgewidth=0.2,
         )  # fmt: skip
+
+
+def _visible(radius: Floats, low: Floats, high: Floats, *, stepped: bool) -> bool:
+    """Whether a band is high enough, and not only over a rounding error of radii."""
+    gap, widths = high - low, np.diff(radius)
+    area = float(widths @ (gap[:-1] if stepped else (gap[:-1] + gap[1:]) / 2.0))
+    span = float(high.max() - low.min())
+    return bool(gap.max() > VISIBLE * span and area > VISIBLE**2 * span * radius[-1])
 
 
 def _describe(subject: object, found: ValueCurve, ax: "Axes") -> None:

@@ -43,7 +43,9 @@ def draw_line(problem: Problem, moves: Moves, ax: "Axes") -> list[tuple[Any, str
     ends = np.column_stack([moves.ends[:, 0], problem.evaluate(moves.ends, moves.labels)])
     draw_samples(samples, problem.labels, ax)
     ax.margins(y=0.08)
-    ax.set_ylim(*ax.get_ylim())
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top)
+    ends[:, 1] = np.where(np.isfinite(ends[:, 1]), ends[:, 1], 2.0 * top - bottom)  # outside
     off = np.zeros(len(ends), dtype=bool)
     inside = draw_arrows(moves, ends, starts, ax, off=off)
     ax.set_xlabel("feature 0")
