@@ -46,10 +46,14 @@ numpydoc_show_class_members = False  # autodoc lists them
 
 nitpick_ignore_regex = [
     # other projects: links to them need intersphinx, which needs a network
-    (r"py:.*", r"(collections|fractions|networkx|numpy|nx|os|pathlib|threading|torch)\..*"),
+    (
+        r"py:.*",
+        r"(collections|fractions|matplotlib|networkx|numpy|nx|os|pathlib|threading|torch)\..*",
+    ),
 ]
 
 nitpick_ignore = [
+    ("py:class", "Axes"),  # of matplotlib, imported only for types
     # numpydoc shows attributes of data classes as a list, which is no target
     ("py:attr", "worst_case"),
     # what a certificate is made of inside

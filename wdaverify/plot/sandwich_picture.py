@@ -38,7 +38,7 @@ def sandwich(
     Parameters
     ----------
     result
-        What :func:`wdaverify.sandwich` returned.
+        What :func:`~wdaverify.verification.sandwich` returned.
     curve
         The value for all radii, to be drawn through the points.
     methods

@@ -58,7 +58,7 @@ def transport(
     problem
         The question.
     worst_case
-        What :func:`wdaverify.solve` returned for it, or its ``worst_case``.
+        What :func:`~wdaverify.exact.solve.solve` returned for it, or its ``worst_case``.
     at
         Index of a sample, for a slice; only with more than two features.
     plane
@@ -81,7 +81,7 @@ def transport(
         Something else than a worst case, or one of another problem; no such sample, features or
         directions; a slice through a sample whose mass stays, without ``plane``.
     UnsupportedError
-        As :func:`wdaverify.plot.cells`.
+        As :func:`~wdaverify.plot.cells_plot.cells`.
 
     Examples
     --------
