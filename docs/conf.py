@@ -16,7 +16,7 @@ project_copyright = author
 release = version = wdaverify.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -24,6 +24,11 @@ extensions = [
     "sphinxcontrib.bibtex",
 ]
 exclude_patterns = ["_build"]
+
+nb_execution_mode = "cache"  # by the text of a notebook: delete _build after changing the package
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
 html_theme = "furo"
 html_title = f"wdaverify {release}"
 
@@ -41,10 +46,14 @@ numpydoc_show_class_members = False  # autodoc lists them
 
 nitpick_ignore_regex = [
     # other projects: links to them need intersphinx, which needs a network
-    (r"py:.*", r"(collections|fractions|networkx|numpy|nx|os|pathlib|threading|torch)\..*"),
+    (
+        r"py:.*",
+        r"(collections|fractions|matplotlib|networkx|numpy|nx|os|pathlib|threading|torch)\..*",
+    ),
 ]
 
 nitpick_ignore = [
+    ("py:class", "Axes"),  # of matplotlib, imported only for types
     # numpydoc shows attributes of data classes as a list, which is no target
     ("py:attr", "worst_case"),
     # what a certificate is made of inside

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wdaverify import plot
     from wdaverify.bounds.attack import LowerBound, attack
     from wdaverify.bounds.certificate import UpperBound, certify
     from wdaverify.cells.complex import Cell, CellComplex, enumerate_cells
@@ -141,6 +142,7 @@ __all__ = [
     "load_network",
     "load_problem",
     "load_vnnlib",
+    "plot",
     "polish",
     "prove",
     "register_attack",
@@ -157,6 +159,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "plot":
+        return import_module("wdaverify.plot")
     if name not in _HOME:
         raise AttributeError(f"module 'wdaverify' has no attribute {name!r}")
     return getattr(import_module(f"wdaverify.{_HOME[name]}"), name)

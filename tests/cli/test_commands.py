@@ -168,11 +168,22 @@ def test_certify_names_constants(capsys):
     assert {row["method"] for row in only["rows"]} == {"layer-product"}
 
 
-def test_plot_is_a_picture(capsys, tmp_path):
-    picture = tmp_path / "sandwich.png"
-    code, _, _ = call(capsys, "verify", str(PROBLEMS / "relu-interval"), "--plot", str(picture))
+@pytest.mark.parametrize(
+    ("command", "suffix", "head"),
+    [
+        (["verify"], ".png", b"\x89PNG"),
+        (["curve"], ".svg", b"<?xml"),
+        (["worst-case", "--radius", "2"], ".pdf", b"%PDF"),
+    ],
+)
+def test_plot_is_a_picture(capsys, tmp_path, command, suffix, head):
+    picture = tmp_path / f"picture{suffix}"
+    name, *rest = command
+    problem = str(PROBLEMS / "relu-interval")
+    code, out, _ = call(capsys, name, problem, *rest, "--plot", str(picture))
     assert code == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.read_bytes().startswith(head)
+    assert "plot:" in out
 
 
 @pytest.mark.parametrize(
@@ -196,6 +207,8 @@ def test_plot_is_a_picture(capsys, tmp_path):
         (["verify", "MOONS", "--device", "abacus"], ["abacus"]),
         (["verify", "MOONS", "--workers", "0"], ["workers"]),
         (["verify", "MOONS", "--plot", "picture.docx"], ["picture.docx"]),
+        (["curve", "MOONS", "--plot", "picture.docx"], ["picture.docx"]),
+        (["worst-case", "MOONS", "--radius", "1", "--plot", "picture.docx"], ["picture.docx"]),
         (["cells", "MOONS", "--radius", "1"], ["--radius"]),
         (["attack", "MOONS", "--method", "fgsm"], ["fgsm"]),
         (["certify", "MOONS", "--method", "fgsm"], ["fgsm"]),

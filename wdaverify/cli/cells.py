@@ -197,7 +197,8 @@ class _Run:
         return means | {"limits": self.limits, "progress": self._count}
 
     def _draw(self, scene: Scene, found: CellComplex) -> None:
-        from wdaverify.plot.cells import CellPicture, save_cells  # noqa: PLC0415
+        from wdaverify.plot.cell_picture import CellPicture  # noqa: PLC0415
+        from wdaverify.plot.saving import save_cells  # noqa: PLC0415
 
         self._progress("picture", float("nan"))
         caption = _caption(self.problem.name, scene, len(found))

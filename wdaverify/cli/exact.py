@@ -114,8 +114,9 @@ def exact(problem: Path, **given: Any) -> None:  # noqa: ANN401
 @options.problem
 @options.question_without_radius
 @options.compute
+@options.plot("Draw value against radius.")
 @options.output
-def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
+def curve(problem: Path, plot: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print the value for all radii at once: the corners of the value curve."""
     session = Session("curve", problem, given)
     session.engine = choose_engine(session.problem, given["engine"], curve=True)
@@ -137,6 +138,11 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
     title = f"{session.problem.name}: {len(found.radius)} corners, {kind}"
     session.print(plain_table(title, ["radius ε", "lower", "upper"], rows))
     session.note(f"largest gap {gap(found.gap)}, final slope {found.final_slope[0]:.8g}")
+    if plot is not None:
+        from wdaverify.plot.saving import save_curve  # noqa: PLC0415  (matplotlib is slow)
+
+        save_curve(found, session.problem, plot)
+        session.note(f"plot: {plot}")
     session.write(
         {
             "nominal": session.problem.nominal,
@@ -174,8 +180,9 @@ def curve(problem: Path, **given: Any) -> None:  # noqa: ANN401
     "--out", type=OutputFile(), metavar="FILE.npz",
     help="Write the distribution: points, labels, weights, origin.",
 )  # fmt: skip
+@options.plot("Draw what moves where; with more than two features, the two that move most.")
 @options.output
-def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: ANN401
+def worst_case(problem: Path, out: Path | None, plot: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print the worst-case distribution at one radius."""
     session = Session("worst-case", problem, given)
     if len(session.stored.radii) != 1:
@@ -202,6 +209,11 @@ def worst_case(problem: Path, out: Path | None, **given: Any) -> None:  # noqa: 
             origin=worst.origin,
         )
         session.note(f"distribution: {out}")
+    if plot is not None:
+        from wdaverify.plot.saving import save_transport  # noqa: PLC0415  (matplotlib is slow)
+
+        save_transport(session.problem, value, plot)
+        session.note(f"plot: {plot}")
     session.write(
         {
             "radius": value.radius,

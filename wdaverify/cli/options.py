@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from wdaverify.cli.parameters import OutputFile, ProblemPath, Words
+from wdaverify.cli.parameters import OutputFile, ProblemPath, Words, picture
 from wdaverify.loss import LOSSES
 from wdaverify.norms import NORMS
 from wdaverify.tolerances import EXACT
@@ -18,6 +18,7 @@ __all__ = [
     "limits",
     "norm_and_samples",
     "output",
+    "plot",
     "problem",
     "question",
     "question_without_radius",
@@ -39,6 +40,12 @@ def _all(*decorators: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 
 problem = click.argument("problem", type=ProblemPath())
+
+
+def plot(what: str) -> Callable[[Command], Command]:
+    """Return the option of a picture."""
+    return click.option("--plot", type=OutputFile(check=picture), metavar="FILE.png", help=what)
+
 
 _RADIUS = click.option(
     "--radius", "radii", type=float, multiple=True, metavar="R",

@@ -9,7 +9,6 @@ import click
 from wdaverify.bounds.certificate import constants_of
 from wdaverify.cli import options
 from wdaverify.cli.help import Command, Example
-from wdaverify.cli.parameters import OutputFile, picture
 from wdaverify.cli.report import page_of, report_option, write_page
 from wdaverify.cli.session import Session
 from wdaverify.cli.tables import sandwich_table, summary
@@ -47,10 +46,7 @@ __all__ = ["verify"]
 @options.question
 @options.compute
 @options.sampling
-@click.option(
-    "--plot", type=OutputFile(check=picture), metavar="FILE.png",
-    help="Draw value against radius with the band between the bounds.",
-)  # fmt: skip
+@options.plot("Draw value against radius with the band between the bounds.")
 @report_option
 @options.output
 def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) -> None:  # noqa: ANN401
@@ -83,7 +79,7 @@ def verify(problem: Path, plot: Path | None, report: Path | None, **given: Any) 
         session.note(f"expected values confirmed: {session.stored.expected.source}")
     session.write(_fields(result, given["seed"], session.stored.expected))
     if plot is not None:
-        from wdaverify.plot import save_sandwich  # noqa: PLC0415  (matplotlib is slow to import)
+        from wdaverify.plot.saving import save_sandwich  # noqa: PLC0415  (matplotlib is slow)
 
         save_sandwich(result, plot)
         session.note(f"plot: {plot}")

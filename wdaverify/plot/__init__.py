@@ -1,6 +1,13 @@
-"""Pictures: of a sandwich, and of cells in the plane."""
+"""Pictures, each a function that draws on axes and returns them.
 
-from wdaverify.plot.cells import draw_cells, save_cells
-from wdaverify.plot.sandwich import draw_sandwich, save_sandwich
+>>> import wdaverify as wv
+>>> problem = wv.load_problem("problems/moons")  # doctest: +SKIP
+>>> wv.plot.transport(problem, wv.solve(problem, radius=0.05))  # doctest: +SKIP
+"""
 
-__all__ = ["draw_cells", "draw_sandwich", "save_cells", "save_sandwich"]
+from wdaverify.plot.cells_plot import cells
+from wdaverify.plot.curve_picture import curve
+from wdaverify.plot.sandwich_picture import sandwich
+from wdaverify.plot.transport_plot import transport
+
+__all__ = ["cells", "curve", "sandwich", "transport"]

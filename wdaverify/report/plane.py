@@ -13,7 +13,7 @@ from wdaverify.cells.complex import CellComplex, enumerate_cells
 from wdaverify.cells.frame import bounding_box
 from wdaverify.errors import WDAVerifyError
 from wdaverify.limits import Limits
-from wdaverify.plot.cells import parts_of
+from wdaverify.plot.cell_picture import parts_of
 from wdaverify.problem import Problem
 from wdaverify.report.axes import Axis, Tick, axis
 from wdaverify.report.moves import Move

@@ -1,13 +1,13 @@
-"""Picture of the cells of a network of two inputs, exact polygons, with the decision boundary.
+"""Picture of the cells of a network in the plane, exact polygons, with the decision boundary.
 
 Each cell is cut into the parts on which one class has the largest logit. The colour is that of the
 class, the shade tells neighbouring cells apart; sides on which two largest logits tie make up the
-decision boundary.
+decision boundary. Of more than two features a plane is shown, on which the network is one of two
+inputs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,19 +18,19 @@ from wdaverify.cells.frame import bounding_box
 from wdaverify.cells.polygon import Polygon, polygon_of
 from wdaverify.errors import UnsupportedError
 from wdaverify.network import AffineMap
-from wdaverify.plot.saving import save
+from wdaverify.plot.style import INK, class_colour, class_mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
-__all__ = ["CellPicture", "Part", "draw_cells", "parts_of", "save_cells"]
+__all__ = ["CellPicture", "Part", "draw_cells", "parts_of"]
 
-CLASS_COLOURS = (
-    "#2b6cb0", "#d9822b", "#2f8f5b", "#b83a4b", "#7a52a8",
-    "#8a6d3b", "#c75f9b", "#5f6b7a", "#93a322", "#1f9bb0",
-)  # fmt: skip
+Entry = tuple[Any, str]
+"""What a legend shows, and its name."""
+
 SHADES = (0.22, 0.44, 0.33, 0.55, 0.28, 0.50, 0.38, 0.60)
-EDGE, BOUNDARY = "#ffffff", "#14181f"
+EDGE = "#ffffff"
 MARGIN = 0.12
 """Room around the samples where the support is unbounded, as a share of their spread."""
 
@@ -53,6 +53,8 @@ class CellPicture:
         Points that the picture shows the surroundings of, where the support has no end, ``(M, 2)``.
     sample
         Number of the only sample, in a slice through it.
+    window
+        Opposite corners of what is shown, ``(2,)`` each; see :meth:`view` where omitted.
     """
 
     cells: CellComplex
@@ -62,6 +64,7 @@ class CellPicture:
     axes: tuple[str, ...]
     around: Floats
     sample: int | None = None
+    window: tuple[Floats, Floats] | None = None
 
     def __post_init__(self) -> None:
         found = self.cells.network.features, self.cells.frame.dimension
@@ -73,14 +76,20 @@ class CellPicture:
 
     def view(self) -> tuple[Floats, Floats]:
         """Return the corners of what is shown: the support's box, else room around points."""
-        lower, upper = bounding_box(self.cells.support)
-        low, high = self.around.min(axis=0), self.around.max(axis=0)
-        spread = np.where(high > low, high - low, 1.0)
-        room = MARGIN * spread + np.where(high > low, 0.0, 0.5)
-        return (
-            np.where(np.isfinite(lower), lower, low - room),
-            np.where(np.isfinite(upper), upper, high + room),
-        )
+        if self.window is not None:
+            return self.window
+        return surroundings(bounding_box(self.cells.support), self.around)
+
+
+def surroundings(bounds: tuple[Floats, Floats], points: Floats) -> tuple[Floats, Floats]:
+    """Return opposite corners of a picture: the bounds where finite, else room around points."""
+    (lower, upper), low, high = bounds, points.min(axis=0), points.max(axis=0)
+    spread = np.where(high > low, high - low, 1.0)
+    room = MARGIN * spread + np.where(high > low, 0.0, 0.5)
+    return (
+        np.where(np.isfinite(lower), lower, low - room),
+        np.where(np.isfinite(upper), upper, high + room),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,33 +137,42 @@ def _of_cell(cell: Cell, index: int, view: Polygon) -> list[Part]:
     return parts
 
 
-def draw_cells(picture: CellPicture, ax: "Axes") -> "Axes":
-    """Draw cells, decision boundary and samples on given axes and return them."""
+def draw_cells(picture: CellPicture, ax: "Axes") -> list[Entry]:
+    """Draw cells, decision boundary and samples on given axes; return what a legend names."""
     lower, upper = picture.view()
     parts = parts_of(picture.cells, lower, upper)
     shade = _shades(picture.cells)
-    fills = [_mixed(CLASS_COLOURS[p.winner % 10], shade[p.cell]) for p in parts]
+    fills = [mixed(class_colour(p.winner), shade[p.cell]) for p in parts]
     _draw_parts(ax, parts, fills)
     shown = sorted({p.winner for p in parts} | set(picture.labels.tolist()))
-    marker, size = ("o", 24.0) if picture.sample is None else ("*", 170.0)
-    for label in shown:
-        at = picture.points[picture.labels == label]
-        ax.scatter(
-            at[:, 0], at[:, 1], s=size, marker=marker, zorder=4, clip_on=False,
-            color=CLASS_COLOURS[label % 10], edgecolors="white", linewidths=0.7,
-        )  # fmt: skip
-    ax.set_xlim(lower[0], upper[0])
-    ax.set_ylim(lower[1], upper[1])
-    width, height = upper - lower
-    ax.set_aspect("equal" if 1 / 3 < width / height < 3 else "auto")
-    ax.set_xlabel(picture.axes[0])
-    ax.set_ylabel(picture.axes[1])
-    ax.set_title(picture.title, fontsize=10)
+    draw_samples(picture.points, picture.labels, ax, alone=picture.sample is not None)
+    frame_plane(ax, (lower, upper), picture.axes, picture.title)
+    return _entries(picture, shown, ties=any(len(p.ties) for p in parts))
+
+
+def frame_plane(ax: "Axes", view: tuple[Floats, Floats], names: Sequence[str], title: str) -> None:
+    """Set limits, aspect, names and title of a picture of the plane."""
+    (left, bottom), (right, top) = view
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
+    ax.set_aspect("equal" if 1 / 3 < (right - left) / (top - bottom) < 3 else "auto")
+    ax.set_xlabel(names[0])
+    ax.set_ylabel(names[1])
+    ax.set_title(title, fontsize=10)
     ax.tick_params(length=3, labelsize=8)
     for side in ax.spines.values():
         side.set_visible(False)
-    _legend(picture, ax, shown, ties=any(len(p.ties) for p in parts))
-    return ax
+
+
+def draw_samples(points: Floats, labels: Integers, ax: "Axes", *, alone: bool = False) -> None:
+    """Draw samples, each class with its colour and mark; a single one as a star."""
+    for label in np.unique(labels).tolist():
+        at = points[labels == label]
+        ax.scatter(
+            at[:, 0], at[:, 1], s=170.0 if alone else 26.0, zorder=5, clip_on=False,
+            marker="*" if alone else class_mark(label), color=class_colour(label),
+            edgecolors="white", linewidths=0.7,
+        )  # fmt: skip
 
 
 def _draw_parts(ax: "Axes", parts: Sequence[Part], fills: Sequence[Any]) -> None:
@@ -165,9 +183,7 @@ def _draw_parts(ax: "Axes", parts: Sequence[Part], fills: Sequence[Any]) -> None
     outlines = [c[[*range(len(c)), 0]] for c in corners]
     ax.add_collection(LineCollection(outlines, colors=EDGE, linewidths=0.5, zorder=2))
     ties = [tie for part in parts for tie in part.ties]
-    ax.add_collection(
-        LineCollection(ties, colors=BOUNDARY, linewidths=1.8, capstyle="round", zorder=3)
-    )
+    ax.add_collection(LineCollection(ties, colors=INK, linewidths=1.8, capstyle="round", zorder=3))
 
 
 def _shades(cells: CellComplex) -> list[float]:
@@ -178,39 +194,45 @@ def _shades(cells: CellComplex) -> list[float]:
     return [SHADES[colours[k] % len(SHADES)] for k in range(len(cells))]
 
 
-def _mixed(colour: str, share: float) -> Any:  # noqa: ANN401  (matplotlib is not typed that far)
+def mixed(colour: str, share: float) -> Any:  # noqa: ANN401  (matplotlib is not typed that far)
     """Mix a colour with white."""
     from matplotlib.colors import to_rgb  # noqa: PLC0415
 
     return tuple(share * v + 1.0 - share for v in to_rgb(colour))
 
 
-def _legend(picture: CellPicture, ax: "Axes", labels: Sequence[int], *, ties: bool) -> None:
+def _entries(picture: CellPicture, classes: Sequence[int], *, ties: bool) -> list["Entry"]:
     from matplotlib.lines import Line2D  # noqa: PLC0415
     from matplotlib.patches import Patch  # noqa: PLC0415
 
-    handles: list[Any] = [Patch(color=CLASS_COLOURS[k % 10], label=f"class {k}") for k in labels]
+    alone = picture.sample is not None
+    with_mark = [] if alone else np.unique(picture.labels).tolist()
+    entries: list[Entry] = []
+    for k in classes:
+        area = Patch(color=mixed(class_colour(k), 0.4))
+        entries.append(((area, mark_of(k)) if k in with_mark else area, f"class {k}"))
     if ties:
-        handles.append(Line2D([], [], color=BOUNDARY, linewidth=1.8, label="decision boundary"))
-    one = picture.sample is not None
-    name = f"sample {picture.sample}" if one else "samples, by their label"
-    colour = CLASS_COLOURS[int(picture.labels[0]) % 10] if one else "#5f6b7a"
-    sample = Line2D(
-        [], [], linestyle="", marker="*" if one else "o", markersize=11 if one else 5.5,
-        color=colour, markeredgecolor="white", markeredgewidth=0.7, label=name,
+        entries.append((Line2D([], [], color=INK, linewidth=1.8), "decision boundary"))
+    if alone:
+        label = int(picture.labels[0])
+        entries.append((mark_of(label, "*", 11), f"sample {picture.sample}, label {label}"))
+    return entries
+
+
+def mark_of(label: int, mark: str | None = None, size: float = 5.5) -> "Line2D":
+    """Return the mark of a class as a legend shows it."""
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    return Line2D(
+        [], [], linestyle="", marker=mark or class_mark(label), markersize=size,
+        color=class_colour(label), markeredgecolor="white", markeredgewidth=0.7,
     )  # fmt: skip
+
+
+def show_legend(ax: "Axes", entries: Sequence["Entry"]) -> None:
+    """Show a legend to the right of the picture."""
+    handles, labels = zip(*entries, strict=True)
     ax.legend(
-        handles=[*handles, sample], loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0,
-        frameon=False, fontsize=8, handlelength=1.3,
+        handles=handles, labels=labels, loc="upper left", bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0, frameon=False, fontsize=8, handlelength=1.4,
     )  # fmt: skip
-
-
-def save_cells(picture: CellPicture, path: Path) -> None:
-    """Write the picture to a file; its suffix names the format.
-
-    Raises
-    ------
-    ProblemError
-        matplotlib does not know the suffix, or the folder does not exist.
-    """
-    save(lambda ax: draw_cells(picture, ax), path, (7.4, 5.6))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from wdaverify.cells.complex import enumerate_cells
 from wdaverify.errors import UnsupportedError
 from wdaverify.network import ReLUNetwork
-from wdaverify.plot.cells import CellPicture, draw_cells, parts_of
+from wdaverify.plot.cell_picture import CellPicture, draw_cells, parts_of
 from wdaverify.support import Box, Polytope
 
 LOW, HIGH = np.full(2, -1.0), np.full(2, 1.0)
@@ -82,7 +82,8 @@ def test_a_view_without_end_surrounds_the_points():
 
 def test_neighbours_have_different_colours():
     cells = enumerate_cells(random_network(2, 1), Box(-1.0, 1.0))
-    axes = draw_cells(picture_of(cells), Figure().add_subplot())
+    axes = Figure().add_subplot()
+    draw_cells(picture_of(cells), axes)
     (fills,) = (c for c in axes.collections if isinstance(c, PolyCollection))
     colours = {}
     for part, colour in zip(parts_of(cells, LOW, HIGH), fills.get_facecolor(), strict=True):
