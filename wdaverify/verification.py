@@ -148,7 +148,7 @@ def sandwich(  # noqa: PLR0913
     *,
     cells: CellComplex | None = None,
     engine: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     tolerance: float = EXACT,
     seed: int = 0,
     device: str = "cpu",
@@ -197,6 +197,8 @@ def sandwich(  # noqa: PLR0913
         assert solver is not None
         before = stages.limits.elapsed
         values[k] = solver.solve(radius), stages.limits.elapsed - before
+    if desk is not None:
+        desk.close()
     stages.done("exact")
     oracle = None if desk is None else desk.oracle
     listed = oracle.cells if isinstance(oracle, CellOracle) else None
@@ -243,7 +245,7 @@ def _desk(
     problem: Problem,
     choice: Choice,
     cells: CellComplex | None,
-    workers: int,
+    workers: int | None,
     stages: _Stages,
 ) -> tuple[Dispatcher | None, str | None]:
     try:

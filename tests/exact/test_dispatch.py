@@ -79,8 +79,8 @@ def test_what_goes_wrong_in_a_worker_is_raised_here(workers):
 def test_an_interrupt_reaches_the_workers(workers, limits):
     problem = random_problem()
     samples = np.flatnonzero(problem.labels == problem.labels[0])
-    requests = [Request((0, 0), "distances", (samples,))] * 20_000
-    threading.Timer(3.0, limits.stop.set).start()
+    requests = [Request((0, 0), "distances", (samples,))] * 8000
+    threading.Timer(2.0, limits.stop.set).start()
     found = workers.run(requests)
     assert found[0].reached is None
     assert isinstance(found[-1].reached, LimitReached)

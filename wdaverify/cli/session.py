@@ -18,6 +18,7 @@ from wdaverify.errors import LimitReached, UnsupportedError, WDAVerifyError
 from wdaverify.exact.engine import Choice
 from wdaverify.limits import Limits
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
+from wdaverify.workers.cluster import dask_cluster
 
 __all__ = ["CheckFailedError", "Session"]
 
@@ -97,7 +98,7 @@ class Session:
 
         signal.signal(signal.SIGINT, interrupt)
         try:
-            with bar:
+            with bar, dask_cluster(self.options.get("dask")):
                 task, phrase = bar.add_task("starting"), _Phrase()
                 self.limits.watch.append(
                     lambda words: bar.update(task, description=f"{phrase.last} · {words}")

@@ -12,6 +12,7 @@ between corners, or a staircase where those are not followed.
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,7 +93,7 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     *,
     cells: CellComplex | None = None,
     engine: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -111,7 +112,7 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     engine
         ``auto``, ``cells``, ``search`` or ``milp``.
     workers
-        Processes that share the work.
+        See :func:`~wdaverify.exact.solve.solve`.
     tolerance
         Largest relative gap at any corner.
     limits
@@ -133,6 +134,12 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
         limits=limits,
         progress=progress,
     )
+    with closing(solver.desk):
+        return _curve(solver)
+
+
+def _curve(solver: ExactSolver) -> ValueCurve:
+    problem = solver.problem
     if isinstance(problem.loss, ZeroOne):
         curve = _zero_one_curve(solver)
         return curve if solver.stopped is None else replace(curve, stopped=str(solver.stopped))

@@ -17,6 +17,7 @@ from wdaverify.exact.workers import Workers
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.support import Box
+from wdaverify.workers.placing import workers_of
 
 __all__ = ["ENGINES", "Choice", "choose_engine", "dispatcher_for"]
 
@@ -100,7 +101,7 @@ def dispatcher_for(
     choice: Choice,
     *,
     cells: CellComplex | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     limits: Limits,
     progress: Callable[[str, float], None],
 ) -> Dispatcher:
@@ -111,6 +112,7 @@ def dispatcher_for(
     LimitReached
         The cells could not be enumerated within the limits.
     """
+    workers = workers_of(workers)
     make: Callable[[Limits], CellOracle | SearchOracle | MilpOracle]
     if choice.engine == "search":
         make = partial(SearchOracle, problem)
@@ -123,6 +125,7 @@ def dispatcher_for(
                 problem.support,
                 limits=limits,
                 progress=lambda count: progress("cells", float(count)),
+                workers=workers,
             )
         make = partial(CellOracle, problem, cells)
     runner = Workers(make, workers, limits) if workers > 1 else None
