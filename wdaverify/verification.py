@@ -156,7 +156,7 @@ def sandwich(  # noqa: PLR0913
     *,
     cells: CellComplex | None = None,
     engine: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     tolerance: float = EXACT,
     seed: int = 0,
     device: str = "cpu",
@@ -215,7 +215,7 @@ def _framed(
     problem: Problem,
     radii: list[float],
     known: tuple[Atoms, Choice, CellComplex | None],
-    means: tuple[int, float],
+    means: tuple[int | None, float],
     stages: _Stages,
 ) -> Sandwich:
     """Solve and certify beside what the attack has found."""
@@ -232,6 +232,8 @@ def _framed(
         before = stages.limits.elapsed
         with stages.limits.part(k, len(radii)):
             values[k] = solver.solve(radius), stages.limits.elapsed - before
+    if desk is not None:
+        desk.close()
     stages.done("exact")
     oracle = None if desk is None else desk.oracle
     listed = oracle.cells if isinstance(oracle, CellOracle) else None
@@ -290,7 +292,7 @@ def _desk(
     problem: Problem,
     choice: Choice,
     cells: CellComplex | None,
-    workers: int,
+    workers: int | None,
     stages: _Stages,
 ) -> tuple[Dispatcher | None, str | None]:
     try:

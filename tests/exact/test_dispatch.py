@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wdaverify import Box, Problem, ReLUNetwork, TransportCost, enumerate_cells
-from wdaverify.errors import LimitReached, SolverError, UnsupportedError
+from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.dispatch import Dispatcher, Request
 from wdaverify.exact.engine import choose_engine, dispatcher_for
@@ -74,16 +74,13 @@ def workers(limits):
 def test_what_goes_wrong_in_a_worker_is_raised_here(workers):
     with pytest.raises(AttributeError, match="no_such_method"):
         workers.run([Request((0, 0), "no_such_method", ())])
-    workers._processes._processes[0].kill()
-    with pytest.raises(SolverError, match="ended without an answer"):
-        workers.run([Request((0, 0), "distances", (np.arange(2),))])
 
 
 def test_an_interrupt_reaches_the_workers(workers, limits):
     problem = random_problem()
     samples = np.flatnonzero(problem.labels == problem.labels[0])
-    requests = [Request((0, 0), "distances", (samples,))] * 20_000
-    threading.Timer(3.0, limits.stop.set).start()
+    requests = [Request((0, 0), "distances", (samples,))] * 8000
+    threading.Timer(2.0, limits.stop.set).start()
     found = workers.run(requests)
     assert found[0].reached is None
     assert isinstance(found[-1].reached, LimitReached)

@@ -18,6 +18,7 @@ from wdaverify.support import Box, Support
 
 if TYPE_CHECKING:
     import networkx as nx
+from wdaverify.workers.placing import workers_of
 
 __all__ = ["Cell", "CellComplex", "enumerate_cells"]
 
@@ -120,7 +121,7 @@ def enumerate_cells(
     *,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     device: str = "cpu",
 ) -> CellComplex:
     """Enumerate every activation cell that meets the support with full dimension.
@@ -136,7 +137,8 @@ def enumerate_cells(
     progress
         Called with the number of cells found so far.
     workers
-        Processes that share the work where there is much; the cells and their order are the same.
+        Processes that share the work where there is much, see :func:`~wdaverify.exact.solve.solve`;
+        the cells and their order are the same.
     device
         Where vertices are evaluated: ``cpu`` or ``cuda``; the cells and their order are the same.
 
@@ -150,7 +152,8 @@ def enumerate_cells(
     support = (support or Box()).bind(network.features)
     frame = frame_of(support)
     blocks = cell_blocks(
-        network, frame, limits=limits, progress=progress, workers=workers, device=device
-    )
+        network, frame, limits=limits, progress=progress, workers=workers_of(workers),
+        device=device,
+    )  # fmt: skip
     found = Block.joined(list(blocks))
     return CellComplex(network, support, frame, Listing(network, frame, found))

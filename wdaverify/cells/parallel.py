@@ -1,17 +1,20 @@
 """Disjoint subtrees in several processes, their answers in the order of the requests."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wdaverify.limits import Limits
-from wdaverify.processes import Processes, Service
+from wdaverify.workers.crew import Crew
+from wdaverify.workers.worker import Make
 
 __all__ = ["in_order"]
 
+AHEAD = 2
+"""Requests for each worker that are on their way: one that it works on, one that is pickled."""
 
-def in_order(
-    requests: Sequence[Any], make: Callable[[Limits], Service], workers: int, limits: Limits
-) -> Iterator[Any]:
+
+def in_order(requests: Sequence[Any], make: Make, workers: int, limits: Limits) -> Iterator[Any]:
     """Yield the answers to requests in their order; a process that is free takes the next one.
 
     Parameters
@@ -24,24 +27,17 @@ def in_order(
     LimitReached
         In one of the processes.
     """
-    processes = Processes(make, min(workers, len(requests)), limits)
-    waiting = iter(range(len(requests)))
-    busy: dict[int, int] = {}
+    crew = Crew(make, min(workers, len(requests)), limits)
+    waiting = iter(enumerate(requests))
+    places: dict[int, int] = {}
     answers: dict[int, Any] = {}
-    done = False
     try:
-        free = list(range(len(processes)))
         for index in range(len(requests)):
             while index not in answers:
-                for worker in free:
-                    following = next(waiting, None)
-                    if following is not None:
-                        processes.send(worker, requests[following])
-                        busy[worker] = following
-                worker = processes.first(list(busy))
-                answers[busy.pop(worker)] = processes.receive(worker)
-                free = [worker]
+                for k, request in itertools.islice(waiting, AHEAD * workers - len(places)):
+                    places[crew.submit(request)] = k
+                ticket, answer = crew.collect()
+                answers[places.pop(ticket)] = answer
             yield answers.pop(index)
-        done = True
     finally:
-        processes.close(interrupt=not done)
+        crew.close()

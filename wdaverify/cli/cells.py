@@ -107,8 +107,11 @@ def _check_options(given: dict[str, Any]) -> None:
     others = [option for name, option in beside.items() if given[name]]
     if given["ball"] and others:
         raise ProblemError(f"--ball: expected it alone, found --{others[0]} beside it")
-    if given["ball"] and (given["workers"] > 1 or given["device"] != "cpu"):
-        raise ProblemError("--ball: the walk knows neither --workers nor --device, leave them out")
+    means = given["workers"], given["dask"], given["device"]
+    if given["ball"] and means not in {(None, None, "cpu"), (1, None, "cpu")}:
+        raise ProblemError(
+            "--ball: the walk knows neither --workers, --dask nor --device, leave them out"
+        )
     if given["at"] is not None and not {"slice", "plot"} & set(others):
         raise ProblemError("--at: expected --slice or --plot beside it, found neither")
 

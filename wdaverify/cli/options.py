@@ -86,8 +86,13 @@ _DEVICE = click.option(
     help="Where the attack runs: cpu or cuda.",
 )  # fmt: skip
 _WORKERS = click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="W",
-    help="Processes that share the exact engine's work.",
+    "--workers", type=click.IntRange(min=1), default=None, metavar="W",
+    help="Processes that share the work; results do not depend on them.  "
+    "[default: 1, or all of the cluster]",
+)  # fmt: skip
+_DASK = click.option(
+    "--dask", metavar="ADDRESS",
+    help="Scheduler of a Dask cluster, or its scheduler file: the workers run there.",
 )  # fmt: skip
 _LIMITS = (
     click.option(
@@ -120,7 +125,7 @@ question = _all(_RADIUS, _LOSS, _NORM, _ORDER, _LABEL_COST, _SAMPLES)
 question_without_radius = _all(_LOSS, _NORM, _ORDER, _LABEL_COST, _SAMPLES)
 norm_and_samples = _all(_NORM, _SAMPLES)
 
-compute = _all(_ENGINE, _TOLERANCE, _WORKERS, *_LIMITS, _RESUME)
+compute = _all(_ENGINE, _TOLERANCE, _WORKERS, _DASK, *_LIMITS, _RESUME)
 """How the exact engine works."""
 
 compute_alone = _all(_ENGINE, _TOLERANCE, *_LIMITS)
@@ -128,18 +133,16 @@ compute_alone = _all(_ENGINE, _TOLERANCE, *_LIMITS)
 
 engine_alone = _all(_ENGINE)
 radius_norm_and_samples = _all(_RADIUS, _NORM, _SAMPLES)
-engine_and_limits = _all(_ENGINE, _WORKERS, *_LIMITS, _RESUME)
-engine_and_limits_at_once = _all(_ENGINE, _WORKERS, *_LIMITS)
+engine_and_limits = _all(_ENGINE, _WORKERS, _DASK, *_LIMITS, _RESUME)
+engine_and_limits_at_once = _all(_ENGINE, _WORKERS, _DASK, *_LIMITS)
 limits = _all(*_LIMITS)
 time_and_memory = _all(*_LIMITS[:2])
 sampling = _all(_SEED, _DEVICE)
 """How the attack works."""
 
 enumeration = _all(
-    click.option(
-        "--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="W",
-        help="Processes that share the enumeration; the cells are the same.",
-    ),
+    _WORKERS,
+    _DASK,
     click.option(
         "--device", type=Words(("cpu", "cuda")), metavar="DEVICE", default="cpu", show_default=True,
         help="Where vertices are evaluated, in low dimension: cpu or cuda; the cells are the same.",

@@ -18,6 +18,7 @@ from wdaverify.exact.engine import Choice
 from wdaverify.limits import Limits
 from wdaverify.storage import Overrides, StoredProblem, load_stored, write_json
 from wdaverify.units import Units
+from wdaverify.workers.cluster import dask_cluster
 
 __all__ = ["Session", "json_head"]
 
@@ -141,7 +142,7 @@ class Session:
         forecast = Forecast(self.limits, len(self.stored.radii))
         try:
             listen(self.limits)
-            with shown(forecast, quiet=self.quiet) as tell:
+            with shown(forecast, quiet=self.quiet) as tell, dask_cluster(self.options.get("dask")):
                 self.limits.watch.append(tell.detail)
                 yield tell.stage
         except UnsupportedError as error:

@@ -6,7 +6,10 @@ from typing import ClassVar
 from wdaverify.arrays import Floats
 from wdaverify.distribution import Ray
 from wdaverify.errors import UnsupportedError
+from wdaverify.exact.distances import Errors
 from wdaverify.exact.fallback import layer_constant
+from wdaverify.exact.lessons import Lessons, Round
+from wdaverify.exact.oracle import Asked
 from wdaverify.exact.recession import Tail
 from wdaverify.problem import Problem
 
@@ -53,6 +56,18 @@ class BoundedOracle(ABC):
     def infinite(self, label: int) -> Floats | None:  # noqa: ARG002  (no DLR here)
         """Return ``None``: the losses covered are finite."""
         return None
+
+    def groups(self, label: int) -> int:  # noqa: ARG002
+        """Return 1: groups learn on their own."""
+        return 1
+
+    def explore(self, asked: Asked, lessons: Lessons | None, programs: int) -> Round:
+        """Never asked: see :meth:`groups`."""
+        raise NotImplementedError
+
+    def errors(self, label: int) -> Errors:
+        """Never asked: see :meth:`groups`."""
+        raise NotImplementedError
 
     def constant(self, label: int) -> float:
         """Return the product of the layers' norms."""

@@ -9,11 +9,13 @@ from wdaverify.cells.complex import CellComplex
 from wdaverify.cells.recession import is_bounded
 from wdaverify.distribution import Ray
 from wdaverify.errors import LimitReached
-from wdaverify.exact.distances import Distances, ErrorSet
+from wdaverify.exact.distances import Distances, Errors, ErrorSet
 from wdaverify.exact.growth import Growth, GrowthSearch
+from wdaverify.exact.lessons import GROUP, Lessons, Round
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.pieces import Pieces, asymptotic_pieces, ceiling, loss_pieces
 from wdaverify.exact.recession import Tail, escape, tail_points
+from wdaverify.exact.settling import Search
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.exact.unlisted import UnlistedOracle
 from wdaverify.exact.vertices import Corners
@@ -21,6 +23,9 @@ from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 
 __all__ = ["CellOracle"]
+
+Key = tuple[int, int]
+"""A label and the number of a group of its samples."""
 
 
 class CellOracle:
@@ -30,14 +35,20 @@ class CellOracle:
     ----------
     cells
         The activation cells of the problem's network on its support.
+    size
+        Samples of a label in a group; see :mod:`~wdaverify.exact.lessons`.
     """
 
-    def __init__(self, problem: Problem, cells: CellComplex, limits: Limits) -> None:
-        self.problem, self.cells, self.limits = problem, cells, limits
+    def __init__(
+        self, problem: Problem, cells: CellComplex, limits: Limits, *, size: int = GROUP
+    ) -> None:
+        self.problem, self.cells, self.limits, self.size = problem, cells, limits, size
         self.counts = Counts(cells=len(cells))
         self._corners = Corners(cells, problem.cost.norm)
-        self._kept: dict[int, Programs] = {}
-        self._suprema: dict[int, LabelSupremum] = {}
+        self._kept: dict[Key, Programs] = {}
+        self._suprema: dict[Key, LabelSupremum] = {}
+        self._begun: dict[Key, tuple[Asked, Search]] = {}
+        self._pieces: dict[int, Pieces] = {}
         self._asymptotic: dict[int, Pieces] = {}
         self._escapes: dict[int, tuple[Ray | None, float]] = {}
         self._error_sets: dict[int, ErrorSet] = {}
@@ -74,36 +85,81 @@ class CellOracle:
 
     def infinite(self, label: int) -> Floats | None:
         """Return a point at which the loss with this label is infinite, if there is one."""
-        return self._search(label).pieces.infinite
+        return self._every_piece(label).infinite
 
     def suprema(self, asked: Asked) -> Suprema:
         """Settle every sample asked about."""
-        search, rows = self._search(asked.label), self._rows(asked)
+        search, rows = self._searched(asked), self._rows(asked)
         bounds, points = search.suprema(
             asked.penalty, asked.reach, rows, asked.floor, asked.tolerance
         )
         slope = search.slope(asked.penalty)
         return Suprema(bounds, np.full(len(rows), slope), points)
 
+    def explore(self, asked: Asked, lessons: Lessons | None, programs: int) -> Round:
+        """Settle samples of one group as far as a number of programs goes.
+
+        Parameters
+        ----------
+        asked
+            The same object again goes on where the last round ended, or the same values.
+        lessons
+            What other groups have learned since.
+        """
+        search = self._searched(asked)
+        search.shared = True
+        if lessons is not None:
+            search.learn(lessons)
+        key = self._key(asked.label, asked.samples)
+        before, begun = self._begun.get(key, (None, None))
+        if begun is None or before is None or not before.same(asked):
+            begun = search.begin(
+                asked.penalty, asked.reach, self._rows(asked), asked.floor, asked.tolerance
+            )
+        elif lessons is not None:
+            begun.learn(lessons)
+        self._begun[key] = asked, begun
+        begun.run(programs)
+        if begun.settled:
+            del self._begun[key]
+        slopes = np.full(len(asked.samples), search.slope(asked.penalty))
+        return Round(begun.upper(), slopes, begun.points, begun.settled, search.news())
+
     def open_bounds(self, asked: Asked) -> Floats:
         """Bound the suprema by the cuts known so far."""
-        search = self._search(asked.label)
+        search = self._searched(asked)
         return search.open_bounds(asked.penalty, asked.reach, self._rows(asked))
 
     def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:
         """See :func:`tail_points`."""
-        place = int(np.searchsorted(self._samples[label], sample))
-        return tail_points(self._search(label), place, tail)
+        key = self._key(label, np.array([sample]))
+        place = int(np.searchsorted(self._members(key), sample))
+        return tail_points(self._search(key), place, tail)
 
-    def group(self, label: int, samples: Integers) -> Integers:  # noqa: ARG002
-        """All samples of a label learn from each other."""
-        return np.zeros(len(samples), dtype=np.int64)
+    def group(self, label: int, samples: Integers) -> Integers:
+        """Return numbers of groups that share everything; see :mod:`~wdaverify.exact.lessons`."""
+        return np.searchsorted(self._samples[label], samples) // self.size
 
-    def distances(self, samples: Integers) -> Distances:
-        """Bracket the distances of samples of one label; widely, if a limit ends it."""
+    def groups(self, label: int) -> int:
+        """Return the number of groups of a label."""
+        return -(-len(self._samples[label]) // self.size)
+
+    def errors(self, label: int) -> Errors:
+        """Find the pieces of a label that hold errors, a limit ending it."""
+        return self._error_set(label, None).errors
+
+    def distances(self, samples: Integers, errors: Errors | None = None) -> Distances:
+        """Bracket the distances of samples of one group; widely, if a limit ends it.
+
+        Parameters
+        ----------
+        errors
+            What :meth:`errors` found, to spare the search.
+        """
         label = int(self.problem.labels[samples[0]])
         try:
-            return self._errors(label).distances(samples, self._programs(label))
+            found = self._error_set(label, errors)
+            return found.distances(samples, self._programs(self._key(label, samples)))
         except LimitReached as limit:
             return UnlistedOracle(self.problem, limit).distances(samples)
 
@@ -118,32 +174,42 @@ class CellOracle:
             Relative difference of the bounds that is left open.
         """
         label = int(self.problem.labels[samples[0]])
-        search = self._search(label)
+        key = self._key(label, samples)
+        search = self._search(key)
         follow = GrowthSearch(search, self.problem.cost.charge, tolerance)
-        rows = np.searchsorted(self._samples[label], samples)
+        rows = np.searchsorted(self._members(key), samples)
         ends = zip(rows.tolist(), farthest.tolist(), strict=True)
         return [follow.growth(row, end) for row, end in ends]
 
     def within(self, sample: int, radius: float) -> Decision:
         """Decide over the rationals whether an error lies in a closed ball."""
-        errors = self._errors(int(self.problem.labels[sample]))
+        errors = self._error_set(int(self.problem.labels[sample]), None)
         point = errors.reaches(self.problem.points[sample], radius)
         if point is None:
             return Decision(holds=False)
         return Decision(holds=True, point=point.astype(np.float64))
 
-    def _errors(self, label: int) -> ErrorSet:
+    def _error_set(self, label: int, errors: Errors | None) -> ErrorSet:
         if label not in self._error_sets:
             self._error_sets[label] = ErrorSet(
-                self.problem, self.cells, label, self.counts, self.limits
+                self.problem, self.cells, label, self.counts, self.limits, errors
             )
         return self._error_sets[label]
 
-    def _programs(self, label: int) -> Programs:
-        """Programs of a label: no other label warms them."""
-        if label not in self._kept:
-            self._kept[label] = Programs(self.cells, self.problem.cost.norm, self._corners)
-        return self._kept[label]
+    def _key(self, label: int, samples: Integers) -> Key:
+        """Return the label and the group of samples that are all of one."""
+        return label, int(self.group(label, samples[:1])[0])
+
+    def _members(self, key: Key) -> Integers:
+        """Return the samples of a group."""
+        label, number = key
+        return self._samples[label][number * self.size : (number + 1) * self.size]
+
+    def _programs(self, key: Key) -> Programs:
+        """Programs of a group: no other group warms them."""
+        if key not in self._kept:
+            self._kept[key] = Programs(self.cells, self.problem.cost.norm, self._corners)
+        return self._kept[key]
 
     def _affine(self, label: int) -> Pieces:
         if label not in self._asymptotic:
@@ -163,25 +229,33 @@ class CellOracle:
         lengths = norm.dual_length(pieces.gradients) if vertices is None else vertices.slopes()
         return escape(self.cells, pieces, norm, lengths)
 
-    def _search(self, label: int) -> LabelSupremum:
-        if label not in self._suprema:
-            affine = self.problem.loss.piecewise_affine
-            self._suprema[label] = LabelSupremum(
-                self._affine(label)
-                if affine
-                else loss_pieces(self.cells, self.problem.loss, label),
-                self.problem.points[self._samples[label]],
-                self._programs(label),
-                partial(self._evaluate, label),
+    def _every_piece(self, label: int) -> Pieces:
+        """Return the pieces of the loss, before any is split."""
+        if self.problem.loss.piecewise_affine:
+            return self._affine(label)
+        if label not in self._pieces:
+            self._pieces[label] = loss_pieces(self.cells, self.problem.loss, label)
+        return self._pieces[label]
+
+    def _searched(self, asked: Asked) -> LabelSupremum:
+        return self._search(self._key(asked.label, asked.samples))
+
+    def _search(self, key: Key) -> LabelSupremum:
+        if key not in self._suprema:
+            self._suprema[key] = LabelSupremum(
+                self._every_piece(key[0]),
+                self.problem.points[self._members(key)],
+                self._programs(key),
+                partial(self._evaluate, key[0]),
                 self._inside,
                 counts=self.counts,
                 limits=self.limits,
             )
-        return self._suprema[label]
+        return self._suprema[key]
 
     def _rows(self, asked: Asked) -> Integers:
-        """Places of the samples asked about among those of the label."""
-        return np.searchsorted(self._samples[asked.label], asked.samples)
+        """Places of the samples asked about among those of the group."""
+        return np.searchsorted(self._members(self._key(asked.label, asked.samples)), asked.samples)
 
     def _evaluate(self, label: int, points: Floats) -> Floats:
         return self.problem.evaluate(points, np.full(len(points), label))

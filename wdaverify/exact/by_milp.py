@@ -23,7 +23,7 @@ from wdaverify.arrays import Floats, Integers
 from wdaverify.cells.frame import bounding_box
 from wdaverify.errors import LimitReached
 from wdaverify.exact.bounded import BoundedOracle
-from wdaverify.exact.distances import Distances, unknown_distances
+from wdaverify.exact.distances import Distances, Errors, unknown_distances
 from wdaverify.exact.fallback import interval_ceiling
 from wdaverify.exact.integer import IntegerPrograms
 from wdaverify.exact.oracle import Asked, Decision, Suprema
@@ -97,7 +97,7 @@ class MilpOracle(BoundedOracle):
             bounds[k] = max(bounds[k], bound)
         return Suprema(bounds, np.full(len(points), asked.penalty.multiplier), points)
 
-    def distances(self, samples: Integers) -> Distances:
+    def distances(self, samples: Integers, errors: Errors | None = None) -> Distances:  # noqa: ARG002
         """Bracket the distances of samples of one label; widely, if a limit ends it."""
         found = unknown_distances(self.problem, samples, None)
         norm, label = self.problem.cost.norm, int(self.problem.labels[samples[0]])
@@ -107,11 +107,11 @@ class MilpOracle(BoundedOracle):
                 found.lower[k] = self._distance(label, sample, known)
             except LimitReached as reached:
                 return replace(found, reached=reached)
-            errors = known.errors(label)
-            lengths = norm.length(errors - sample)
-            if len(errors):
+            wrong = known.errors(label)
+            lengths = norm.length(wrong - sample)
+            if len(wrong):
                 found.upper[k] = lengths.min()
-                found.witnesses[k] = errors[int(lengths.argmin())]
+                found.witnesses[k] = wrong[int(lengths.argmin())]
             found.lower[k] = min(found.lower[k], found.upper[k])
         return found
 

@@ -9,7 +9,7 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import LimitReached
 from wdaverify.exact.bounded import BoundedOracle
-from wdaverify.exact.distances import Distances, unknown_distances
+from wdaverify.exact.distances import Distances, Errors, unknown_distances
 from wdaverify.exact.fallback import interval_ceiling
 from wdaverify.exact.kept import GroupStates
 from wdaverify.exact.oracle import Asked, Decision, Suprema
@@ -143,7 +143,7 @@ class SearchOracle(BoundedOracle):
             every = every[self.problem.labels == label]
         return np.searchsorted(every, samples) // GROUP
 
-    def distances(self, samples: Integers) -> Distances:
+    def distances(self, samples: Integers, errors: Errors | None = None) -> Distances:  # noqa: ARG002
         """Bracket the distances of samples of one label; widely, if a limit ends it."""
         problem = self.problem
         found = unknown_distances(problem, samples, None)

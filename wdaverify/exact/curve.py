@@ -12,6 +12,7 @@ between corners, or a staircase where those are not followed.
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     *,
     cells: CellComplex | None = None,
     engine: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -118,7 +119,7 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
     engine
         ``auto``, ``cells``, ``search`` or ``milp``.
     workers
-        Processes that share the work.
+        See :func:`~wdaverify.exact.solve.solve`.
     tolerance
         Largest relative gap at any corner.
     limits
@@ -150,11 +151,13 @@ def value_curve(  # noqa: PLR0913  (the public signature: the question and what 
             progress=progress,
             checkpoint=opened,
         )
-        return _curve(problem, solver)
+        with closing(solver.desk):
+            return _curve(solver)
 
 
-def _curve(problem: Problem, solver: ExactSolver) -> ValueCurve:
+def _curve(solver: ExactSolver) -> ValueCurve:
     """Choose the way by loss and order."""
+    problem = solver.problem
     if isinstance(problem.loss, ZeroOne):
         curve = _zero_one_curve(solver)
         return curve if solver.stopped is None else replace(curve, stopped=str(solver.stopped))

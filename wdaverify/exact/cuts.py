@@ -73,6 +73,15 @@ class CutPool:
         self.steepness = np.append(self.steepness, cut.steepness)
         self.owners = np.append(self.owners, piece)
 
+    def extend(
+        self, pieces: Integers, gradients: Floats, offsets: Floats, steepness: Floats
+    ) -> None:
+        """Append several cuts, of pieces ``(C,)``."""
+        self.gradients = np.concatenate([self.gradients, gradients])
+        self.offsets = np.concatenate([self.offsets, offsets])
+        self.steepness = np.concatenate([self.steepness, steepness])
+        self.owners = np.concatenate([self.owners, pieces])
+
     def exclude(self, piece: int, cut: Cut) -> None:
         """Append a cut of the zero function: where it is negative the piece is out of reach."""
         self._barriers.append((piece, cut))

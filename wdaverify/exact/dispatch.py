@@ -1,7 +1,7 @@
 """Who answers: the engine in this process, or copies of it in several.
 
-Questions are split in the same way however many workers there are, and what one part learns no
-other part sees, so results do not depend on their number.
+Questions are split in the same way however many workers there are. What one part learns another one
+sees between rounds only, always in the same order, so results do not depend on their number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,18 @@ import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import LimitReached
-from wdaverify.exact.distances import Distances
+from wdaverify.exact.distances import Distances, Errors
 from wdaverify.exact.growth import Growth
+from wdaverify.exact.lessons import FIRST, Blackboard, Round
 from wdaverify.exact.oracle import Asked, Decision, Oracle, Suprema
 from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
 
 __all__ = ["Dispatcher", "Here", "Request", "Runner"]
+
+Key = tuple[int, int]
+"""A label and the number of a group of its samples."""
 
 
 class Request(NamedTuple):
@@ -84,11 +88,18 @@ class Dispatcher:
         self, oracle: Oracle, runner: Runner | None = None, limits: Limits | None = None
     ) -> None:
         self.oracle, self._runner = oracle, runner or Here(oracle, limits)
+        self._boards: dict[int, Blackboard] = {}
 
     @property
     def counts(self) -> Counts:
         """How much work was done."""
         return self._runner.counts
+
+    def close(self) -> None:
+        """End the processes that work for this one, if there are any."""
+        close = getattr(self._runner, "close", None)
+        if close is not None:
+            close()
 
     def suprema(self, questions: Sequence[Asked]) -> tuple[list[Suprema], LimitReached | None]:
         """Answer every question; after a limit with the bounds that are known."""
@@ -97,7 +108,7 @@ class Dispatcher:
             for k, asked in enumerate(questions)
             for key, at in self._split(asked.label, asked.samples)
         ]
-        found = self._runner.run([Request(key, "suprema", (a,)) for _, _, key, a in parts])
+        found = self._explored([(key, asked) for _, _, key, asked in parts])
         left = [p for p, result in enumerate(found) if isinstance(result, LimitReached)]
         reached = found[left[0]] if left else None
         requests = [Request(parts[p][2], "open_bounds", (parts[p][3],)) for p in left]
@@ -106,7 +117,7 @@ class Dispatcher:
         features = self.oracle.problem.network.features
         answers = [_empty(asked, features) for asked in questions]
         for (k, at, _, _), result in zip(parts, found, strict=True):
-            for whole, part in zip(answers[k], result, strict=True):
+            for whole, part in zip(answers[k], result[:3], strict=True):
                 whole[at] = part
         return answers, reached
 
@@ -118,7 +129,10 @@ class Dispatcher:
             for key, at in self._split(label, np.flatnonzero(labels == label))
             for group in [np.flatnonzero(labels == label)[at]]
         ]
-        found = self._runner.run([Request(key, "distances", (group,)) for group, key in every])
+        errors = self._errors({label for _, (label, _) in every})
+        found = self._runner.run(
+            [Request(key, "distances", (group, errors.get(key[0]))) for group, key in every]
+        )
         order = np.argsort(np.concatenate([group for group, _ in every]))
         return Distances.joined(found).at(order)
 
@@ -155,6 +169,41 @@ class Dispatcher:
         if isinstance(found, LimitReached):
             raise found
         return np.asarray(found)
+
+    def _explored(self, parts: list[tuple[Key, Asked]]) -> list[Any]:
+        """Answer parts of questions; groups that learn from each other in rounds.
+
+        What is not settled in one round has twice as many programs in the next one, and knows what
+        the other groups have found. Nothing here depends on who answers when.
+        """
+        found: list[Any] = [None] * len(parts)
+        todo, programs = list(range(len(parts))), FIRST
+        while todo:
+            asked = [self._asked(*parts[k], programs) for k in todo]
+            for k, result in zip(todo, self._runner.run(asked), strict=True):
+                found[k] = result
+            rounds = [k for k in todo if isinstance(found[k], Round)]
+            for k in rounds:
+                (label, group), _ = parts[k]
+                self._boards.setdefault(label, Blackboard()).write(group, found[k].news)
+            todo, programs = [k for k in rounds if not found[k].settled], 2 * programs
+        return found
+
+    def _asked(self, key: Key, asked: Asked, programs: int) -> Request:
+        label, group = key
+        if self.oracle.groups(label) == 1:
+            return Request(key, "suprema", (asked,))
+        lessons = self._boards.setdefault(label, Blackboard()).read(group)
+        return Request(key, "explore", (asked, lessons, programs))
+
+    def _errors(self, labels: set[int]) -> dict[int, Errors | None]:
+        """Find once for each label what its groups would find each; ``None`` after a limit."""
+        shared = sorted(label for label in labels if self.oracle.groups(label) > 1)
+        found = self._runner.run([Request((label, -1), "errors", (label,)) for label in shared])
+        return {
+            label: None if isinstance(errors, LimitReached) else errors
+            for label, errors in zip(shared, found, strict=True)
+        }
 
     def _split(self, label: int, samples: Integers) -> Iterator[tuple[tuple[int, int], Integers]]:
         """Return keys and the positions of their samples in the question."""

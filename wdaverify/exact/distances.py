@@ -11,6 +11,7 @@ towards the piece's deepest point until the error is certain, and the extra dist
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from wdaverify.network import AffineMap
 from wdaverify.problem import Problem
 from wdaverify.rational import ExactNetwork, Rationals, rationals
 
-__all__ = ["Distances", "ErrorSet", "step_envelopes"]
+__all__ = ["Distances", "ErrorSet", "Errors", "step_envelopes"]
 
 DEPTH = 1.0
 """How deep (in margin) a point of an unbounded piece is looked for."""
@@ -130,16 +131,37 @@ def step_envelopes(distances: Distances, wrong: Bools, cost: TransportCost) -> l
     return envelopes
 
 
-class ErrorSet:
-    """The error set of one label, as pieces of cells."""
+class Errors(NamedTuple):
+    """Pieces of a label that may hold errors, ``(P,)``, and their deepest points, ``(P, n)``."""
 
-    def __init__(
-        self, problem: Problem, cells: CellComplex, label: int, counts: Counts, limits: Limits
+    pieces: Integers
+    deepest: Floats
+
+
+class ErrorSet:
+    """The error set of one label, as pieces of cells.
+
+    Attributes
+    ----------
+    errors
+        What was found out about the pieces; given again it spares the programs.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        problem: Problem,
+        cells: CellComplex,
+        label: int,
+        counts: Counts,
+        limits: Limits,
+        errors: Errors | None = None,
     ) -> None:
         self.problem = problem.replace(loss=ZeroOne())
         self.cells, self.label, self.limits, self.counts = cells, label, limits, counts
         self.norm = problem.cost.norm
-        self.pieces, self._deepest = self._nonempty(distance_pieces(cells, label))
+        pieces = distance_pieces(cells, label)
+        self.errors = self._nonempty(pieces) if errors is None else errors
+        self.pieces, self._deepest = pieces.select(self.errors.pieces), self.errors.deepest
 
     @staticmethod
     def errs(problem: Problem) -> Bools:
@@ -205,7 +227,7 @@ class ErrorSet:
                 best = nearest
         return best
 
-    def _nonempty(self, pieces: Pieces) -> tuple[Pieces, Floats]:
+    def _nonempty(self, pieces: Pieces) -> Errors:
         """Drop pieces that a dual bound shows to hold no error; find deepest points of others."""
         assert pieces.thresholds is not None
         keep, deepest = [], []
@@ -217,9 +239,9 @@ class ErrorSet:
             if top >= -TOUCHING * max(1.0, abs(float(b))):
                 keep.append(piece)
                 deepest.append(point)
-        index = np.array(keep, dtype=np.int64)
-        return pieces.select(index), np.array(deepest).reshape(
-            len(keep), self.problem.network.features
+        features = self.problem.network.features
+        return Errors(
+            np.array(keep, dtype=np.int64), np.array(deepest).reshape(len(keep), features)
         )
 
     def _deepest_point(self, cell: Cell, a: Floats, b: float) -> tuple[float, Floats]:

@@ -19,6 +19,7 @@ from wdaverify.exact.workers import Workers
 from wdaverify.limits import Limits
 from wdaverify.problem import Problem
 from wdaverify.support import Box
+from wdaverify.workers.placing import workers_of
 
 __all__ = ["ENGINES", "Choice", "choose_engine", "dispatcher_for"]
 
@@ -102,7 +103,7 @@ def dispatcher_for(  # noqa: PLR0913
     choice: Choice,
     *,
     cells: CellComplex | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     checkpoint: Checkpoint | None = None,
     limits: Limits,
     progress: Callable[[str, float], None],
@@ -114,6 +115,7 @@ def dispatcher_for(  # noqa: PLR0913
     LimitReached
         The cells could not be enumerated within the limits.
     """
+    workers = workers_of(workers)
     make: Callable[[Limits], CellOracle | SearchOracle | MilpOracle]
     if choice.engine == "search":
         states = None if checkpoint is None else checkpoint.states
@@ -127,6 +129,7 @@ def dispatcher_for(  # noqa: PLR0913
                 problem.support,
                 limits=limits,
                 progress=lambda count: progress("cells", float(count)),
+                workers=workers,
             )
         make = partial(CellOracle, problem, cells)
     oracle = make(limits)

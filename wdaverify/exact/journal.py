@@ -104,6 +104,12 @@ class Journal:
             self._keep(names[asked[k]], record)
         return [None if record is None else record.answer for record in results]
 
+    def close(self) -> None:
+        """End what works for the inner runner."""
+        close = getattr(self.inner, "close", None)
+        if close is not None:
+            close()
+
     def _name(self, request: Request) -> bytes:
         """Return what a request is found by: key, place in the order and arguments."""
         number = self._number.get(request.key, 0)

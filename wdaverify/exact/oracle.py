@@ -6,9 +6,12 @@ r"""What an engine answers, and all that the outer loop asks of it.
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from wdaverify.arrays import Floats, Integers
 from wdaverify.distribution import Ray
-from wdaverify.exact.distances import Distances
+from wdaverify.exact.distances import Distances, Errors
+from wdaverify.exact.lessons import Lessons, Round
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
@@ -42,6 +45,18 @@ class Asked(NamedTuple):
     reach: Floats
     floor: Floats
     tolerance: float
+
+    def same(self, other: "Asked") -> bool:
+        """Whether this is the same question."""
+        arrays = zip(
+            (self.samples, self.reach, self.floor),
+            (other.samples, other.reach, other.floor),
+            strict=True,
+        )
+        plain = (self.label, self.penalty, self.tolerance)
+        return plain == (other.label, other.penalty, other.tolerance) and all(
+            np.array_equal(one, two) for one, two in arrays
+        )
 
     def select(self, at: Integers) -> "Asked":
         """Ask about some of the samples only."""
@@ -92,6 +107,15 @@ class Oracle(Protocol):
     def group(self, label: int, samples: Integers) -> Integers:
         """Return numbers of the groups of a label whose samples learn from each other."""
 
+    def groups(self, label: int) -> int:
+        """Return how many groups of a label tell each other what they learn; 1 if none do."""
+
+    def explore(self, asked: Asked, lessons: Lessons | None, programs: int) -> Round:
+        """Answer as far as some programs go, where groups tell each other what they learn."""
+
+    def errors(self, label: int) -> Errors:
+        """Find what :meth:`distances` of all groups of such a label have in common."""
+
     def suprema(self, asked: Asked) -> Suprema:
         """Answer; :class:`~wdaverify.errors.LimitReached` where a limit ends it."""
 
@@ -113,7 +137,7 @@ class Oracle(Protocol):
     def maximisers(self, label: int, sample: int, tail: Tail) -> Floats:
         """Return points that show the supremum at the asymptotic slope to be attained, if any."""
 
-    def distances(self, samples: Integers) -> Distances:
+    def distances(self, samples: Integers, errors: Errors | None = None) -> Distances:
         """Bracket the distances of samples of one label; widely, if a limit ends it."""
 
     def within(self, sample: int, radius: float) -> Decision:

@@ -36,6 +36,11 @@ class CutTree(CutPool):
         self.parents = np.full(len(pieces), -1)
         self.retired = np.zeros(len(pieces), dtype=bool)
 
+    @property
+    def split(self) -> bool:
+        """Whether any piece was replaced by parts."""
+        return bool(self.retired.any())
+
     def replace(self, piece: int, gradients: Floats, offsets: Floats) -> None:
         """Retire a piece in favour of others with the majorants ``(C, n)`` and ``(C,)``."""
         count = len(offsets)

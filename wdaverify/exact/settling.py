@@ -4,11 +4,13 @@ Closed forms first, where they are known; then the pair of sample and piece with
 is solved by a program, which teaches about the other samples too.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wdaverify.arrays import Floats, Integers
+from wdaverify.exact.lessons import Lessons
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.program import Solution, Unreachable
 from wdaverify.exact.refinement import Columns
@@ -39,21 +41,28 @@ class Search:
         self.table = Columns(label.table(self.samples, *question))
         self.asked = Columns(np.zeros(self.table.shape, dtype=bool))
         self.open = np.arange(len(self.known))
+        self._left = math.inf
+        self._meet()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do."""
+        return len(self.open) == 0
 
     def upper(self) -> Floats:
         """Return the bounds so far, ``(N,)``."""
         return np.asarray(np.maximum(self.table.array.max(axis=1), self.known))
 
-    def run(self) -> None:
-        """Solve until every sample is settled; those that are stay so."""
-        self._meet()
-        while True:
+    def run(self, programs: float = math.inf) -> None:
+        """Solve until every sample is settled, or so many programs; who is settled stays so."""
+        self._left = programs
+        while self._left > 0:
             askable = np.where(self.asked.array[self.open], -np.inf, self.table.array[self.open])
             best = askable.argmax(axis=1)
             top = askable[np.arange(len(best)), best]
             kept = top > self.target(self.open)
             self.open, best = self.open[kept], best[kept]
-            if len(self.open) == 0:
+            if self.settled:
                 return
             left, every = len(self.open), len(self.known)
             self.label.limits.report(f"{left} of {every} samples open", 1.0 - left / every)
@@ -92,7 +101,7 @@ class Search:
 
     def _settle(self, piece: int, samples: Integers) -> None:
         """Solve for samples whose largest bound is that of one piece, the largest excess first."""
-        while True:
+        while self._left > 0:
             self.label.limits.check("solving sub-problems")
             bounds, target = self.table.array[samples, piece], self.target(samples)
             left = (bounds > target) & ~self.asked.array[samples, piece]
@@ -107,22 +116,56 @@ class Search:
         """Solve one pair and learn from it; return whether the piece was replaced."""
         label = self.label
         label.counts.programs += 1
+        self._left -= 1
         self.asked.array[i, piece] = True
         solution = label.programs.of(label.pieces, piece).solve(
             label.pieces.gradients[piece], self.samples[i], self.penalty, float(self.reach[i])
         )
         if isinstance(solution, Unreachable):
-            label.pool.exclude(piece, solution.cut)
+            label.exclude(piece, solution.cut)
             out = label.pool.excluded(solution.cut, self.samples, self.reach)
             self.table.array[out, piece] = -np.inf
             return False
         offset = solution.cut.offset + float(label.pieces.offsets[piece])
-        label.pool.add(piece, solution.cut._replace(offset=offset))
+        label.add(piece, solution.cut._replace(offset=offset))
         self._lower(piece)
         self._offer(i, piece, solution)
         if label.pieces.majorants is None or not self._exceeded(i, piece, solution.point):
             return False
         return self._refine(i, piece, solution.point)
+
+    def learn(self, lessons: Lessons) -> None:
+        """Apply what the label has just learned from other groups to the open samples."""
+        label = self.label
+        if label.pool.split:
+            np.minimum(
+                self.table.array, label.table(self.samples, self.penalty, self.reach),
+                out=self.table.array,
+            )  # fmt: skip
+        else:
+            count = len(label.pool.offsets)
+            lines = self._lines(np.arange(count - len(lessons.pieces), count))
+            for piece, line in zip(lessons.pieces.tolist(), lines.T, strict=True):
+                column = self.table.array[self.open, piece]
+                self.table.array[self.open, piece] = np.minimum(column, line)
+            for piece, cut in lessons.barriers:
+                out = label.pool.excluded(cut, self.samples, self.reach)
+                self.table.array[out, piece] = -np.inf
+        if len(lessons.values) and not self.settled:
+            self._take_up(lessons)
+
+    def _take_up(self, lessons: Lessons) -> None:
+        """Offer points of other groups to the open samples."""
+        reach, rows = self.reach[self.open], self.rows[self.open]
+        offered = self.label.witnesses.offer(
+            lessons.points, lessons.values, self.penalty, reach, rows
+        )
+        best = offered.argmax(axis=1)
+        values = offered[np.arange(len(best)), best]
+        better = values > self.value[self.open]
+        some = self.open[better]
+        self.value[some], self.points[some] = values[better], lessons.points[best[better]]
+        self.known[some] = np.maximum(self.known[some], values[better])
 
     def _lower(self, piece: int) -> None:
         """Lower the bounds of the open samples on a piece by the cut found last."""

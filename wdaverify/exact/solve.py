@@ -1,6 +1,7 @@
 """One call for one value: choose the engine, enumerate if need be, solve."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from wdaverify.cells.complex import CellComplex
@@ -25,7 +26,7 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
     radius: float,
     cells: CellComplex | None = None,
     engine: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     tolerance: float = EXACT,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -45,7 +46,9 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
         ``cells`` (enumerate, then sub-problems), ``search`` (branch and bound over partial
         patterns), ``milp`` (slow, independent) or ``auto``.
     workers
-        Processes that share the work; results do not depend on their number.
+        Processes that share the work; results do not depend on them. As many as there is room for
+        if ``-1``; if ``None``, one, or under a ``joblib.parallel_config`` as many as it says: all of
+        a cluster.
     tolerance
         Relative gap that counts as exact.
     limits
@@ -86,7 +89,8 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
             progress=progress,
             checkpoint=opened,
         )
-        return solver.solve(radius).restored(units)
+        with closing(solver.desk):
+            return solver.solve(radius).restored(units)
 
 
 def solver_for(  # noqa: PLR0913
@@ -94,7 +98,7 @@ def solver_for(  # noqa: PLR0913
     engine: str = "auto",
     *,
     cells: CellComplex | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     curve: bool = False,
     tolerance: float = EXACT,
     limits: Limits | None = None,

@@ -15,6 +15,8 @@ import numpy as np
 
 from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import SolverError
+from wdaverify.exact.cuts import Cut
+from wdaverify.exact.lessons import Lessons
 from wdaverify.exact.majorants import Part
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.pieces import Pieces
@@ -44,6 +46,11 @@ class LabelSupremum:
         Points ``(M, n)`` to what is maximised there, ``(M,)``; ``-inf`` where one does not count.
     finish
         Pieces ``(M,)`` and solutions there, ``(M, n)``, to the points that are offered.
+
+    Attributes
+    ----------
+    shared
+        Whether what is found is noted for other groups of samples, see :meth:`news`.
     """
 
     def __init__(  # noqa: PLR0913
@@ -65,6 +72,10 @@ class LabelSupremum:
         self.witnesses = Witnesses(samples, evaluate(samples), self.norm)
         self._known: tuple[Penalty | None, Lines | None] = None, None
         self._centres: dict[int, Floats] = {}
+        self._first, self.shared = len(pieces), False
+        self._cuts: list[tuple[int, Cut]] = []
+        self._barriers: list[tuple[int, Cut]] = []
+        self._points: list[tuple[Floats, Floats]] = []
         counts.pieces += len(pieces)
 
     def bounds(
@@ -102,10 +113,48 @@ class LabelSupremum:
         tolerance: float = SETTLED,
     ) -> tuple[Floats, Floats]:
         """Return :meth:`bounds` of some samples ``(m,)`` and the best points known, ``(m, n)``."""
-        self.counts.suprema += len(rows)
-        search = Search(self, rows, (penalty, reach), floor, tolerance)
+        search = self.begin(penalty, reach, rows, floor, tolerance)
         search.run()
         return search.upper(), search.points
+
+    def begin(
+        self,
+        penalty: Penalty,
+        reach: Floats,
+        rows: Integers,
+        floor: Floats | None = None,
+        tolerance: float = SETTLED,
+    ) -> Search:
+        """Return the search for :meth:`suprema`, to be run in rounds."""
+        self.counts.suprema += len(rows)
+        return Search(self, rows, (penalty, reach), floor, tolerance)
+
+    def add(self, piece: int, cut: Cut) -> None:
+        """Add a cut that was found for a sample."""
+        self.pool.add(piece, cut)
+        if self.shared and piece < self._first:
+            self._cuts.append((piece, cut))
+
+    def exclude(self, piece: int, cut: Cut) -> None:
+        """Add a cut of the zero function that was found for a sample."""
+        self.pool.exclude(piece, cut)
+        if self.shared and piece < self._first:
+            self._barriers.append((piece, cut))
+
+    def news(self) -> Lessons:
+        """Return what was found since the last call, not what was learned from others."""
+        features = self.samples.shape[1]
+        news = Lessons.of(self._cuts, self._barriers, self._points, features)
+        self._cuts, self._barriers, self._points = [], [], []
+        return news
+
+    def learn(self, lessons: Lessons) -> None:
+        """Take over cuts and points of other samples of the label."""
+        self.pool.extend(*lessons[:4])
+        for piece, cut in lessons.barriers:
+            self.pool.exclude(piece, cut)
+        if len(lessons.values):
+            self.witnesses.add(lessons.points, lessons.values)
 
     def open_bounds(self, penalty: Penalty, reach: Floats, rows: Integers) -> Floats:
         """Return what is known, without working anything out: ``(m,)``."""
@@ -155,6 +204,8 @@ class LabelSupremum:
             if missed or self.pieces.majorants.fragile(part, solution.point):
                 point, value = self._pushed(piece, point, expected)
         self.witnesses.add(point, value)
+        if self.shared:
+            self._points.append((point, value))
         return point, float(value[0])
 
     def _pushed(self, piece: int, point: Floats, expected: float) -> tuple[Floats, Floats]:

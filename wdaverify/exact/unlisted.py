@@ -7,7 +7,7 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import LimitReached
 from wdaverify.exact.bounded import BoundedOracle
-from wdaverify.exact.distances import Distances, unknown_distances
+from wdaverify.exact.distances import Distances, Errors, unknown_distances
 from wdaverify.exact.fallback import interval_ceiling, layer_constant
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.supremum import Counts
@@ -74,7 +74,7 @@ class UnlistedOracle(BoundedOracle):
         """All samples of a label together."""
         return np.zeros(len(samples), dtype=np.int64)
 
-    def distances(self, samples: Integers) -> Distances:
+    def distances(self, samples: Integers, errors: Errors | None = None) -> Distances:  # noqa: ARG002
         """Bound them from below: no margin shrinks faster than its Lipschitz constant."""
         found = unknown_distances(self.problem, samples, self._reached)
         margin = self.problem.replace(loss=Margin())

@@ -1,4 +1,4 @@
-"""Copies of an engine in processes of their own."""
+"""Copies of an engine in other processes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -8,13 +8,14 @@ from wdaverify.exact.dispatch import Here, Request
 from wdaverify.exact.oracle import Oracle
 from wdaverify.exact.supremum import Counts
 from wdaverify.limits import Limits
-from wdaverify.processes import Processes, Service
+from wdaverify.workers.crew import Crew
+from wdaverify.workers.worker import Service
 
 __all__ = ["Workers"]
 
 
 class Workers:
-    """Runs requests in several processes; a key always goes to the same one.
+    """Runs requests in several processes; a key goes to the same one while that lives.
 
     Parameters
     ----------
@@ -27,61 +28,52 @@ class Workers:
     """
 
     def __init__(self, make: Callable[[Limits], Oracle], count: int, limits: Limits) -> None:
-        self.limits, self._counts = limits, [Counts() for _ in range(count)]
-        self._places: dict[tuple[int, int], int] = {}
-        self._processes = Processes(_Copies(make), count, limits)
-
-    @property
-    def counts(self) -> Counts:
-        """Work done by all processes together."""
-        total = Counts()
-        for field in fields(Counts):
-            values = [getattr(counts, field.name) for counts in self._counts]
-            shared = field.name == "cells"  # every copy has the same ones
-            setattr(total, field.name, max(values) if shared else sum(values))
-        return total
+        self.limits, self.counts = limits, Counts()
+        self._crew = Crew(_Copies(make), count, limits)
 
     def run(self, requests: Sequence[Request]) -> list[Any]:
         """Return a result or a :class:`LimitReached` for each request, in order.
 
         Raises
         ------
+        LimitReached
+            Before any worker was there.
         SolverError
-            A process ended without an answer.
+            A request that its processes die of, or no processes.
         """
-        places = [self._place(request.key) for request in requests]
-        results: list[Any] = [None] * len(requests)
-        shares = {
-            worker: [k for k, place in enumerate(places) if place == worker]
-            for worker in sorted(set(places))
-        }
-        for worker, share in shares.items():
-            self._processes.send(worker, [requests[k] for k in share])
-        for worker, share in shares.items():
-            answers, self._counts[worker] = self._processes.receive(worker)
-            for k, answer in zip(share, answers, strict=True):
-                results[k] = answer
-        return results
+        answers = self._crew.run([(request, request.key) for request in requests])
+        for _, counts in answers:
+            _add(self.counts, counts)
+        return [result for result, _ in answers]
 
     def close(self) -> None:
-        """End the processes."""
-        self._processes.close()
+        """End the processes; asked again, others take their place."""
+        self._crew.close()
 
-    def _place(self, key: tuple[int, int]) -> int:
-        """Give keys to processes in turn, in the order in which they first appear."""
-        return self._places.setdefault(key, len(self._places) % len(self._processes))
+
+def _add(total: Counts, more: Counts) -> None:
+    """Add what was done for one request; every copy has the same cells."""
+    for field in fields(Counts):
+        one, other = getattr(total, field.name), getattr(more, field.name)
+        setattr(total, field.name, max(one, other) if field.name == "cells" else one + other)
 
 
 @dataclass(frozen=True, slots=True)
 class _Copies:
-    """Makes a service of an engine."""
+    """Makes a service of an engine: a request to its result and what it cost."""
 
     make: Callable[[Limits], Oracle]
 
     def __call__(self, limits: Limits) -> Service:
         here = Here(self.make(replace(limits, cells=float("inf"))))
 
-        def answer(requests: Sequence[Request]) -> tuple[list[Any], Counts]:
-            return here.run(requests), here.counts
+        def answer(request: Request) -> tuple[Any, Counts]:
+            before = replace(here.counts)
+            (result,) = here.run([request])
+            after = here.counts
+            spent = {
+                f.name: getattr(after, f.name) - getattr(before, f.name) for f in fields(Counts)
+            }
+            return result, Counts(**spent | {"cells": after.cells})
 
         return answer
