@@ -45,7 +45,7 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
 def steps(page: Path) -> list[tuple[list[str], str, bool]]:
     """Return commands with the output that follows them, empty if none does.
 
-    An output that begins with ``$ command`` is a session of its own, and may end with any exit code.
+    An output that begins with ``$ command`` is a session of its own, with any exit code.
     """
     found: list[tuple[list[str], str, bool]] = []
     for language, text in blocks(page, "sh", "text"):

@@ -28,8 +28,8 @@ COMMANDS = {
     "check": Lazy("Proofs", "check:check", "check a proof in exact arithmetic"),
     "replay": Lazy("Proofs", "prove:replay_command", "the worst case in the original network"),
     "new": Lazy("In and out", "new:new", "a problem folder from a network and data"),
-    "decide": Lazy("In and out", "vnnlib:decide_command", "the answer to a VNN-LIB property"),
     "export": Lazy("In and out", "vnnlib:export_command", "instances for other verifiers"),
+    "decide": Lazy("In and out", "vnnlib:decide_command", "the answer to a VNN-LIB property"),
     "completion": Lazy("Shell", "completion:completion", "complete commands and options by TAB"),
 }
 """Commands in the order of the help; they are imported when they are used."""

@@ -38,18 +38,18 @@ FEW = 20
         ),
         Example(
             "Say what you know: the range of the features, and the radii of interest",
-            "wdaverify new mine --model problems/iris/network.onnx --data problems/iris/data.npz "
+            "wdaverify new other --model problems/iris/network.onnx --data problems/iris/data.npz "
             "--support 0 1 --radius 0.05 --radius 0.1",
         ),
     ),
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--model", required=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--model", required=True, type=click.Path(path_type=Path), metavar="MODEL",
     help="The network: .onnx, .pt2 (torch.export) or .npz; it is copied into the folder.",
 )  # fmt: skip
 @click.option(
-    "--data", required=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--data", required=True, type=click.Path(path_type=Path), metavar="DATA",
     help="Samples: .npz with points and labels (or X and y), or .csv with a header.",
 )  # fmt: skip
 @click.option("--label-column", metavar="NAME", help="Column of the labels in a .csv file.")

@@ -148,7 +148,10 @@ class Session:
         except UnsupportedError as error:
             raise UnsupportedError(f"{self.stored.path}: {error}") from None
         except LimitReached as reached:
-            raise LimitReached(f"{reached}{self._again()}") from None
+            again = self._again()
+            if not again:
+                raise
+            raise LimitReached(f"{reached}{again}") from None
         else:
             if self._checkpoint is not None:
                 self._checkpoint.settle()

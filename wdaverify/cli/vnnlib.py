@@ -27,12 +27,13 @@ __all__ = ["decide_command", "export_command"]
     cls=Command,
     examples=(
         Example(
-            "Write some properties",
-            "wdaverify export problems/moons --samples 1 --radius 0.05 --out out",
+            "A property that `wdaverify export` has written",
+            "wdaverify decide iris/network.onnx iris/vnnlib/sample_0000_radius_0.05.vnnlib",
         ),
         Example(
-            "Answer one of them",
-            "wdaverify decide out/network.onnx out/vnnlib/sample_0000_radius_0.05.vnnlib",
+            "The same property as a problem folder, for the other commands",
+            "wdaverify decide iris/network.onnx iris/vnnlib/sample_0000_radius_0.05.vnnlib "
+            "--write property",
         ),
     ),
 )

@@ -69,10 +69,15 @@ class Lessons(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence["Lessons"]) -> "Lessons":
         """Return several as one, in their order."""
-        arrays = [np.concatenate(each) for each in zip(*(p[:4] for p in parts), strict=True)]
-        barriers = [barrier for part in parts for barrier in part.barriers]
-        points = [np.concatenate(each) for each in zip(*(p[5:] for p in parts), strict=True)]
-        return cls(*arrays, barriers, *points)
+        return cls(
+            np.concatenate([part.pieces for part in parts]),
+            np.concatenate([part.gradients for part in parts]),
+            np.concatenate([part.offsets for part in parts]),
+            np.concatenate([part.steepness for part in parts]),
+            [barrier for part in parts for barrier in part.barriers],
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.values for part in parts]),
+        )
 
 
 class Round(NamedTuple):

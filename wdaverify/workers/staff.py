@@ -140,9 +140,10 @@ class Staff:
                 self._names[name] = end
                 self._told = False
                 yield Event("joined", name)
-        for end in ready:
-            if end in ends:
-                yield self._message(ends[end], end)
+        for one in ready:
+            if one in ends:
+                name = ends[one]
+                yield self._message(name, self._names[name])
         if not self._names and time.monotonic() - self._since > GRACE:
             self.limits.check("waiting for workers")
 
