@@ -16,9 +16,11 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from wdaverify.checkpoint import Checkpoint
 from wdaverify.encoding import decode, encode
 from wdaverify.errors import LimitReached
+from wdaverify.exact.cuts import Cut
 from wdaverify.exact.dispatch import Request, Runner
-from wdaverify.exact.distances import Distances
+from wdaverify.exact.distances import Distances, Errors
 from wdaverify.exact.growth import Growth
+from wdaverify.exact.lessons import Lessons, Round
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.penalty import Penalty
 from wdaverify.exact.recession import Tail
@@ -30,7 +32,20 @@ WARMING: Final = 30.0
 """Seconds that a run may spend on questions whose answers it knows."""
 
 TYPES: Final[Mapping[str, type]] = {
-    kind.__name__: kind for kind in (Asked, Decision, Distances, Growth, Penalty, Suprema, Tail)
+    kind.__name__: kind
+    for kind in (
+        Asked,
+        Cut,
+        Decision,
+        Distances,
+        Errors,
+        Growth,
+        Lessons,
+        Penalty,
+        Round,
+        Suprema,
+        Tail,
+    )
 }
 
 WORK: Final = tuple(field.name for field in fields(Counts) if field.name != "cells")
