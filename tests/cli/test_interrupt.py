@@ -153,6 +153,7 @@ def test_ctrl_c_while_results_are_written_loses_none(call, monkeypatch):
         signal.raise_signal(signal.SIGINT)
         write_json(path, data)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest runs beside
     monkeypatch.setattr("wdaverify.cli.session.write_json", late)
     done = call("exact", "problems/relu-interval", "--json", "-")
     assert done.code == 0

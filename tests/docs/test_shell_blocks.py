@@ -53,8 +53,9 @@ def steps(page: Path) -> list[tuple[list[str], str, bool]]:
             commands = [line.strip() for line in text.replace("\\\n", " ").splitlines()]
             found.append(([line for line in commands if line and line[0] != "#"], "", False))
         elif text.startswith("$ "):
-            first, _, rest = text.partition("\n")
-            found.append(([first[2:]], rest, True))
+            for each in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, _, printed = each.partition("\n")
+                found.append(([command], printed, True))
         elif found and not found[-1][1]:
             found[-1] = (found[-1][0], text, False)
     return found

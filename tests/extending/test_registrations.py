@@ -186,8 +186,11 @@ def test_an_attack_proposes_and_is_not_believed():
 
 
 def test_a_layer_is_what_torch_computes():
+    called = []
+
     @wv.register_layer(onnx="HardSigmoid", torch="aten.hardsigmoid")
     def hard_sigmoid(layer):
+        called.append(layer.source)
         line = add(layer.input.scaled(1 / 6), Tensor.constant(0.5))
         return clip(layer.neurons, line, 0.0, 1.0)
 
@@ -197,11 +200,12 @@ def test_a_layer_is_what_torch_computes():
     found = wv.ReLUNetwork.from_torch(model, input_shape=(2,))
     x = 8.0 * torch.randn(200, 2, dtype=torch.float64)
     assert abs(found.logits(x.numpy()) - model(x).detach().numpy()).max() < 1e-12
+    assert called == ["torch"]
 
 
 def test_a_layer_that_nobody_registered_is_refused():
-    layers = torch.nn.Linear(2, 4), torch.nn.Hardsigmoid(), torch.nn.Linear(4, 2)
-    with pytest.raises(wv.UnsupportedError, match="hardsigmoid"):
+    layers = torch.nn.Linear(2, 4), torch.nn.Hardswish(), torch.nn.Linear(4, 2)
+    with pytest.raises(wv.UnsupportedError, match="hardswish"):
         wv.ReLUNetwork.from_torch(torch.nn.Sequential(*layers).double(), input_shape=(2,))
 
 

@@ -19,6 +19,7 @@ from wdaverify.cells.subdivision.values import Products
 from wdaverify.limits import Limits
 from wdaverify.network import ReLUNetwork
 from wdaverify.support import Box
+from wdaverify.workers.placing import workers_of
 
 __all__ = ["cell_blocks"]
 
@@ -43,7 +44,7 @@ def cell_blocks(
     *,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     device: str = "cpu",
 ) -> Iterator[Block]:
     """Yield every cell once, in blocks, in a fixed order; nothing is kept.
@@ -65,7 +66,7 @@ def cell_blocks(
     ProblemError
         There is no such device.
     """
-    means = _Means(limits or Limits(), progress, workers, products_on(device))
+    means = _Means(limits or Limits(), progress, workers_of(workers), products_on(device))
     return _cells(network, frame, means)
 
 

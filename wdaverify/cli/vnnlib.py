@@ -204,7 +204,7 @@ def _check_options(given: dict[str, Any]) -> None:
         return
     if given["gap"] is not None:
         raise ProblemError("--gap: expected --around-distances beside it, found none")
-    asked = (given["engine"] != "auto", given["workers"] > 1)
+    asked = (given["engine"] != "auto", given["workers"] is not None)
     for name, used in zip(("--engine", "--workers"), asked, strict=True):
         if used and not given["expected"]:
             raise ProblemError(f"{name}: expected --expected or --around-distances beside it")

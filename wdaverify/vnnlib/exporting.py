@@ -67,7 +67,7 @@ def export_vnnlib(  # noqa: PLR0913  (what is asked, how it is written, what it 
     zero_below: float = 0.0,
     timeout: float = 300.0,
     engine: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     limits: Limits | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Export:
