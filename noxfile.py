@@ -100,4 +100,5 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/bench_cells.py", env=QUIET)
     session.run("python", "tests/benchmarks/bench_bounds.py", env=QUIET)
     session.run("python", "tests/benchmarks/bench_proof.py", env=QUIET)
+    session.run("python", "tests/benchmarks/bench_scaling.py", env=QUIET)
     session.run("python", "tests/benchmarks/bench_exact.py", *session.posargs, env=QUIET)

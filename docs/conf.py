@@ -56,6 +56,14 @@ nitpick_ignore = [
     ("py:class", "Axes"),  # of matplotlib, imported only for types
     # numpydoc shows attributes of data classes as a list, which is no target
     ("py:attr", "worst_case"),
+    # what registrations take, and what readers of networks are made of inside
+    ("py:class", "wdaverify.extending.L"),
+    ("py:class", "wdaverify.extending.F"),
+    ("py:class", "Propose"),
+    ("py:class", "Tensor"),
+    ("py:class", "Neurons"),
+    ("py:mod", "wdaverify.importers.piecewise"),
+    ("py:mod", "wdaverify.units"),
     # what a certificate is made of inside
     ("py:class", "wdaverify.bounds.growth.Part"),
     # what a property is made of inside
