@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 
 def counting(_):
@@ -58,8 +59,8 @@ def alive(pid):
     """Whether a process is there and no zombie, after a little while."""
     for _ in range(100):
         try:
-            with open(f"/proc/{pid}/stat") as file:
-                state = file.read().rsplit(")", 1)[1].split()[0]
+            status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+            state = status.rsplit(")", 1)[1].split()[0]
         except OSError:
             return False
         if state == "Z":

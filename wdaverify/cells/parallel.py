@@ -14,9 +14,7 @@ AHEAD = 2
 """Requests for each worker that are on their way: one that it works on, one that is pickled."""
 
 
-def in_order(
-    requests: Sequence[Any], make: Make, workers: int, limits: Limits
-) -> Iterator[Any]:
+def in_order(requests: Sequence[Any], make: Make, workers: int, limits: Limits) -> Iterator[Any]:
     """Yield the answers to requests in their order; a process that is free takes the next one.
 
     Parameters

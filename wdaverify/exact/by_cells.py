@@ -1,6 +1,7 @@
 """The engine that enumerates cells: sub-problems of their pieces, settled by shared cuts."""
 
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +16,14 @@ from wdaverify.exact.lessons import GROUP, Lessons, Round
 from wdaverify.exact.oracle import Asked, Decision, Suprema
 from wdaverify.exact.pieces import Pieces, asymptotic_pieces, ceiling, loss_pieces
 from wdaverify.exact.recession import Tail, escape, tail_points
-from wdaverify.exact.settling import Search
 from wdaverify.exact.supremum import Counts, LabelSupremum, Programs
 from wdaverify.exact.vertices import Corners
 from wdaverify.limits import Limits
 from wdaverify.loss import Hinge, Margin
 from wdaverify.problem import Problem
+
+if TYPE_CHECKING:
+    from wdaverify.exact.settling import Search
 
 __all__ = ["CellOracle"]
 
@@ -257,9 +260,7 @@ class CellOracle:
 
     def _rows(self, asked: Asked) -> Integers:
         """Places of the samples asked about among those of the group."""
-        return np.searchsorted(
-            self._members(self._key(asked.label, asked.samples)), asked.samples
-        )
+        return np.searchsorted(self._members(self._key(asked.label, asked.samples)), asked.samples)
 
     def _evaluate(self, label: int, points: Floats) -> Floats:
         return self.problem.evaluate(points, np.full(len(points), label))

@@ -73,7 +73,9 @@ class CutPool:
         self.steepness = np.append(self.steepness, cut.steepness)
         self.owners = np.append(self.owners, piece)
 
-    def extend(self, pieces: Integers, gradients: Floats, offsets: Floats, steepness: Floats) -> None:
+    def extend(
+        self, pieces: Integers, gradients: Floats, offsets: Floats, steepness: Floats
+    ) -> None:
         """Append several cuts, of pieces ``(C,)``."""
         self.gradients = np.concatenate([self.gradients, gradients])
         self.offsets = np.concatenate([self.offsets, offsets])

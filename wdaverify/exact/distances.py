@@ -147,7 +147,7 @@ class ErrorSet:
         What was found out about the pieces; given again it spares the programs.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         problem: Problem,
         cells: CellComplex,

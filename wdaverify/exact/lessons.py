@@ -3,8 +3,8 @@
 A cut bounds the suprema of every sample of the label, and a point is a candidate for each. Groups
 that are worked on in different places exchange both, always in the same order, so that results do
 not depend on where a group is. The first group is settled alone, then the second one, which knows
-what the first has found, then two, four, eight: most of what there is to find is found by few. Within
-such a stage groups exchange between rounds of a limited number of programs.
+what the first has found, then two, four, eight: most of what there is to find is found by few.
+Within such a stage groups exchange between rounds of a limited number of programs.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ FIRST = 16
 
 
 def stage(group: int) -> int:
-    """Return when the turn of a group comes: 0, 1, 2, 2, 3, 3, 3, 3, 4, …"""
+    """Return when the turn of a group comes: 0, 1, 2, 2, 3, 3, 3, 3, 4 and so on."""
     return group.bit_length()
 
 

@@ -43,8 +43,8 @@ def solve(  # noqa: PLR0913  (the public signature: the question and what it may
         patterns), ``milp`` (slow, independent) or ``auto``.
     workers
         Processes that share the work; results do not depend on them. As many as there is room for
-        if ``-1``; if ``None``, one, or under a ``joblib.parallel_config`` as many as it says: all of
-        a cluster.
+        if ``-1``; if ``None``, one, or under a ``joblib.parallel_config`` as many as it says: all
+        of a cluster.
     tolerance
         Relative gap that counts as exact.
     limits

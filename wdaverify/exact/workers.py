@@ -71,7 +71,9 @@ class _Copies:
             before = replace(here.counts)
             (result,) = here.run([request])
             after = here.counts
-            spent = {f.name: getattr(after, f.name) - getattr(before, f.name) for f in fields(Counts)}
+            spent = {
+                f.name: getattr(after, f.name) - getattr(before, f.name) for f in fields(Counts)
+            }
             return result, Counts(**spent | {"cells": after.cells})
 
         return answer

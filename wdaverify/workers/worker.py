@@ -112,9 +112,7 @@ def _follow(parent: int) -> None:
 def _serve(end: Connection, setup: Setup, *, own: bool) -> None:
     stop, over = threading.Event(), threading.Event()
     orders: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
-    limits = Limits(
-        seconds=setup.seconds, gigabytes=setup.gigabytes, cells=setup.cells, stop=stop
-    )
+    limits = Limits(seconds=setup.seconds, gigabytes=setup.gigabytes, cells=setup.cells, stop=stop)
     threading.Thread(target=_listen, args=(end, orders, stop, over, own), daemon=True).start()
     service: Service | Exception
     try:
@@ -153,7 +151,7 @@ def _answered(service: Service | Exception, order: Order) -> Answer:
     start = time.perf_counter()
     try:
         if isinstance(service, Exception):
-            raise service
+            raise service  # noqa: TRY301  (as if the request had raised it)
         for request in order.history:
             with suppress(Exception):  # it was answered so when it was asked
                 service(request)
