@@ -157,7 +157,8 @@ def test_nobody_outlives_the_program(end, code):
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", script],
-        check=False, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(root)},
+        check=False, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(root)},
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr

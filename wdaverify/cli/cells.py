@@ -20,6 +20,7 @@ from wdaverify.cli.session import Session
 from wdaverify.errors import LimitReached, ProblemError
 from wdaverify.exact.walk import cells_in_ball
 from wdaverify.storage.files import replacing
+from wdaverify.workers.placing import workers_of
 
 __all__ = ["cells"]
 
@@ -182,7 +183,7 @@ class _Run:
         return enumerate_cells(scene.network, scene.support, **self._means())
 
     def _means(self) -> dict[str, Any]:
-        means = {name: self.given[name] for name in ("workers", "device")}
+        means = {"workers": workers_of(self.given["workers"]), "device": self.given["device"]}
         return means | {"limits": self.limits, "progress": self._count}
 
     def _draw(self, scene: Scene, found: CellComplex) -> None:
