@@ -69,7 +69,8 @@ class Loss(ABC):
         Raises
         ------
         ProblemError
-            Too few classes; for a :class:`~wdaverify.loss.MaxAffineLoss` also pieces of a wrong form.
+            Too few classes; for a :class:`~wdaverify.loss.MaxAffineLoss` also pieces of a wrong
+            form.
         """
         if self.classes > classes:
             raise ProblemError(

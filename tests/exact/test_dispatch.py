@@ -13,6 +13,7 @@ from wdaverify.exact.by_cells import CellOracle
 from wdaverify.exact.dispatch import Dispatcher, Request
 from wdaverify.exact.engine import choose_engine, dispatcher_for
 from wdaverify.exact.solve import solver_for
+from wdaverify.exact.value import ExactSolver
 from wdaverify.exact.workers import Workers
 from wdaverify.limits import Limits
 
@@ -54,6 +55,25 @@ def test_results_do_not_depend_on_the_number_of_workers(engine, options):
         for field in dataclasses.fields(one.worst_case):
             left, right = (getattr(value.worst_case, field.name) for value in (one, two))
             np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("loss", ["margin", "cross-entropy", "zero-one"])
+def test_groups_that_exchange_do_not_depend_on_the_number_of_workers(loss):
+    """Groups of three samples: several stages and rounds, and one value whoever answers."""
+    problem = random_problem(count=40, loss=loss, cost=TransportCost("l2"))
+    cells = enumerate_cells(problem.network, problem.support)
+    make, found = partial(CellOracle, problem, cells, size=3), []
+    for count in (0, 2):
+        workers = Workers(make, count, Limits()) if count else None
+        desk = Dispatcher(make(Limits()), workers)
+        assert max(desk.oracle.groups(label) for label in problem.active_labels) > 4
+        solver = ExactSolver(problem, desk)
+        value = solver.solve(0.1)
+        found.append((value.lower, value.upper, value.multiplier, solver.counts))
+        desk.close()
+    assert found[0] == found[1]
+    whole = solver_for(problem, "cells", cells=cells).solve(0.1)
+    assert abs(whole.lower - found[0][0]) <= 1e-7
 
 
 @pytest.fixture

@@ -59,8 +59,8 @@ def alive(pid):
     """Whether a process is there and no zombie, after a little while."""
     for _ in range(100):
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            state = stat.rsplit(")", 1)[1].split()[0]
+            status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+            state = status.rsplit(")", 1)[1].split()[0]
         except OSError:
             return False
         if state == "Z":

@@ -23,6 +23,7 @@ from wdaverify.errors import LimitReached, ProblemError
 from wdaverify.exact.walk import cells_in_ball
 from wdaverify.storage.files import replacing
 from wdaverify.units import require_plain
+from wdaverify.workers.placing import workers_of
 
 __all__ = ["cells"]
 
@@ -196,7 +197,7 @@ class _Run:
         return enumerate_cells(scene.network, scene.support, **self._means())
 
     def _means(self) -> dict[str, Any]:
-        means = {name: self.given[name] for name in ("workers", "device")}
+        means = {"workers": workers_of(self.given["workers"]), "device": self.given["device"]}
         return means | {"limits": self.limits, "progress": self._count}
 
     def _draw(self, scene: Scene, found: CellComplex) -> None:

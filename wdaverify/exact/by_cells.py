@@ -141,11 +141,12 @@ class CellOracle:
 
     def group(self, label: int, samples: Integers) -> Integers:
         """Return numbers of groups that share everything; see :mod:`~wdaverify.exact.lessons`."""
-        return np.searchsorted(self._samples[label], samples) // self.size
+        known = self._samples.get(label, samples[:0])  # samples without weight belong to none
+        return np.searchsorted(known, samples) // self.size
 
     def groups(self, label: int) -> int:
         """Return the number of groups of a label."""
-        return -(-len(self._samples[label]) // self.size)
+        return max(1, -(-len(self._samples.get(label, ())) // self.size))
 
     def errors(self, label: int) -> Errors:
         """Find the pieces of a label that hold errors, a limit ending it."""

@@ -107,11 +107,11 @@ class MilpOracle(BoundedOracle):
                 found.lower[k] = self._distance(label, sample, known)
             except LimitReached as reached:
                 return replace(found, reached=reached)
-            wrong = known.errors(label)
-            lengths = norm.length(wrong - sample)
-            if len(wrong):
+            nearby = known.errors(label)
+            lengths = norm.length(nearby - sample)
+            if len(nearby):
                 found.upper[k] = lengths.min()
-                found.witnesses[k] = wrong[int(lengths.argmin())]
+                found.witnesses[k] = nearby[int(lengths.argmin())]
             found.lower[k] = min(found.lower[k], found.upper[k])
         return found
 

@@ -13,7 +13,7 @@ from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import LimitReached
 from wdaverify.exact.distances import Distances, Errors
 from wdaverify.exact.growth import Growth
-from wdaverify.exact.lessons import FIRST, Blackboard, Round
+from wdaverify.exact.lessons import FIRST, Blackboard, Round, stage
 from wdaverify.exact.oracle import Asked, Decision, Oracle, Suprema
 from wdaverify.exact.recession import Tail
 from wdaverify.exact.supremum import Counts
@@ -171,13 +171,23 @@ class Dispatcher:
         return np.asarray(found)
 
     def _explored(self, parts: list[tuple[Key, Asked]]) -> list[Any]:
-        """Answer parts of questions; groups that learn from each other in rounds.
+        """Answer parts of questions; groups that learn from each other one stage after the other.
 
-        What is not settled in one round has twice as many programs in the next one, and knows what
-        the other groups have found. Nothing here depends on who answers when.
+        Nothing here depends on who answers when.
         """
         found: list[Any] = [None] * len(parts)
-        todo, programs = list(range(len(parts))), FIRST
+        stages = [stage(group) for (_, group), _ in parts]
+        for current in sorted(set(stages)):
+            self._settle(parts, [k for k, at in enumerate(stages) if at == current], found)
+        return found
+
+    def _settle(self, parts: list[tuple[Key, Asked]], todo: list[int], found: list[Any]) -> None:
+        """Answer some parts in rounds.
+
+        What is not settled in one round has twice as many programs in the next one, and knows what
+        the other groups have found.
+        """
+        programs = FIRST
         while todo:
             asked = [self._asked(*parts[k], programs) for k in todo]
             for k, result in zip(todo, self._runner.run(asked), strict=True):
@@ -187,7 +197,6 @@ class Dispatcher:
                 (label, group), _ = parts[k]
                 self._boards.setdefault(label, Blackboard()).write(group, found[k].news)
             todo, programs = [k for k in rounds if not found[k].settled], 2 * programs
-        return found
 
     def _asked(self, key: Key, asked: Asked, programs: int) -> Request:
         label, group = key

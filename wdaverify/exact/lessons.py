@@ -1,8 +1,10 @@
 """What groups of samples of one label tell each other: dual cuts and points.
 
 A cut bounds the suprema of every sample of the label, and a point is a candidate for each. Groups
-that are worked on in different places exchange both between rounds of a limited number of programs,
-always in the same order, so that results do not depend on where a group is.
+that are worked on in different places exchange both, always in the same order, so that results do
+not depend on where a group is. The first group is settled alone, then the second one, which knows
+what the first has found, then two, four, eight: most of what there is to find is found by few.
+Within such a stage groups exchange between rounds of a limited number of programs.
 """
 
 from collections.abc import Sequence
@@ -13,13 +15,18 @@ import numpy as np
 from wdaverify.arrays import Floats, Integers
 from wdaverify.exact.cuts import Cut
 
-__all__ = ["FIRST", "GROUP", "Blackboard", "Lessons", "Round"]
+__all__ = ["FIRST", "GROUP", "Blackboard", "Lessons", "Round", "stage"]
 
-GROUP = 256
+GROUP = 128
 """Samples of a label that share everything at once; such groups exchange what they learn."""
 
 FIRST = 16
 """Programs of a group in the first round; each round of one question has twice as many."""
+
+
+def stage(group: int) -> int:
+    """Return when the turn of a group comes: 0, 1, 2, 2, 3, 3, 3, 3, 4 and so on."""
+    return group.bit_length()
 
 
 class Lessons(NamedTuple):

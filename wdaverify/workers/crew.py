@@ -109,7 +109,7 @@ class Crew:
                     self._note(event)
             found = self._done.popleft()
             if isinstance(found.content, Exception):
-                raise found.content  # noqa: TRY301  (whatever it is, the rest is forgotten)
+                raise found.content  # noqa: TRY301  (the others are forgotten below)
         except BaseException:
             self._forget()
             raise

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 from wdaverify.errors import SolverError
 from wdaverify.limits import Limits
@@ -140,10 +140,9 @@ class Staff:
                 self._names[name] = end
                 self._told = False
                 yield Event("joined", name)
-        for one in ready:
-            if one in ends:
-                name = ends[one]
-                yield self._message(name, self._names[name])
+        for end in cast("list[Connection]", ready):
+            if end in ends:
+                yield self._message(ends[end], end)
         if not self._names and time.monotonic() - self._since > GRACE:
             self.limits.check("waiting for workers")
 

@@ -151,7 +151,7 @@ def _answered(service: Service | Exception, order: Order) -> Answer:
     start = time.perf_counter()
     try:
         if isinstance(service, Exception):
-            raise service  # noqa: TRY301  (answered like what is raised below)
+            raise service  # noqa: TRY301  (as if the request had raised it)
         for request in order.history:
             with suppress(Exception):  # it was answered so when it was asked
                 service(request)
