@@ -1,7 +1,7 @@
 """Everything that is checked, each in its own environment.
 
 ``nox`` runs tests, lint and typecheck. On request: ``docs``, ``verify`` (solve every problem
-folder), ``bench`` and ``nightly`` (the slow tests too).
+folder), ``package`` (a wheel, used from elsewhere), ``bench`` and ``nightly`` (the slow tests too).
 """
 
 from pathlib import Path
@@ -90,6 +90,20 @@ def verify(session: nox.Session) -> None:
         failed.append("proofs")
     if failed:
         session.error(f"{len(failed)} of {len(problems)} problems failed: {', '.join(failed)}")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist; install the wheel, and use it from elsewhere."""
+    session.install("-q", "-c", "constraints.txt", "build")
+    folder = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "build", "-q", "--outdir", str(folder), ".")
+    (wheel,) = folder.glob("*.whl")
+    session.install("-q", "-c", "constraints.txt", f"{wheel}[report,proof]")
+    problem = Path("problems/moons").resolve()
+    session.chdir(folder)
+    session.run("wdaverify", "--version")
+    session.run("wdaverify", "verify", str(problem), "--report", "moons.html", env=QUIET)
 
 
 @nox.session
