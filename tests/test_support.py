@@ -134,3 +134,10 @@ def test_descriptions():
     assert words["whole space"] == "the whole space"
     assert "[-1, 1]" in words["box"]
     assert "3 rows" in words["triangle"]
+
+
+def test_a_side_beyond_float64_bounds_nothing():
+    tiny = 2.0**-1040
+    lower, upper = Polytope([[-tiny, 0.0], [0.0, tiny]], [1.0, 1.0]).bounds
+    assert lower.tolist() == [-np.inf, -np.inf]
+    assert upper.tolist() == [np.inf, np.inf]

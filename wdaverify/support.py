@@ -187,10 +187,12 @@ class Polytope(Support):
             if len(features) != 1:
                 continue
             j = int(features[0])
+            with np.errstate(over="ignore"):  # beyond float64: no bound
+                end = bound / row[j]
             if row[j] > 0:
-                upper[j] = min(upper[j], np.nextafter(bound / row[j], np.inf))
+                upper[j] = min(upper[j], np.nextafter(end, np.inf))
             else:
-                lower[j] = max(lower[j], np.nextafter(bound / row[j], -np.inf))
+                lower[j] = max(lower[j], np.nextafter(end, -np.inf))
         return lower, upper
 
     def excess(self, points: Floats) -> Floats:  # noqa: D102
