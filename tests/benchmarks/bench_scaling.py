@@ -48,7 +48,8 @@ class Timed:
             start = time.perf_counter()
             found += self.inner.run([request])
             times.append(time.perf_counter() - start)
-        self.rounds.append(times)
+        if times:
+            self.rounds.append(times)
         return found
 
 
@@ -85,9 +86,7 @@ def row(name: str, samples: int, engine: str, radius: float) -> str:
     one, two = (statistics.median(times) for times in zip(*pairs, strict=True))
     total, rounds = profile(problem, radius, engine)
     alone = total - sum(map(sum, rounds))
-    simulated = [
-        total / (alone + sum(makespan(times, w) for times in rounds if times)) for w in WORKERS
-    ]
+    simulated = [total / (alone + sum(makespan(times, w) for times in rounds)) for w in WORKERS]
     cells = [name, str(len(problem)), engine, str(sum(map(len, rounds))), str(len(rounds))]
     cells += [f"{one:.1f}", f"{two:.1f}", f"**{one / two:.2f}**"]
     return f"| {' | '.join(cells + [f'{value:.2f}' for value in simulated])} |"

@@ -139,3 +139,29 @@ def test_auto_leaves_slopes_outside_the_unit_interval_to_the_cells():
     assert choose_engine(problem, "auto").engine == "cells"
     with pytest.raises(UnsupportedError, match="slopes"):
         choose_engine(problem, "search")
+
+
+@pytest.mark.parametrize(("engine", "together"), [("search", True), ("cells", False)])
+def test_groups_that_tell_each_other_nothing_are_asked_at_once(engine, together, monkeypatch):
+    """All groups of a label in one round for ``search``; one after the other where they learn."""
+    monkeypatch.setattr("wdaverify.exact.by_search.GROUP", 3)
+    problem = random_problem(count=40, loss="margin")
+    solver = solver_for(problem, engine)
+    if engine == "cells":
+        cells = enumerate_cells(problem.network, problem.support)
+        oracle = CellOracle(problem, cells, Limits(), size=3)
+        solver = ExactSolver(problem, Dispatcher(oracle))
+    inner, rounds = solver.desk._runner, []
+
+    class Recorder:
+        counts = inner.counts
+
+        def run(self, requests):
+            rounds.append([request.key for request in requests])
+            return inner.run(requests)
+
+    solver.desk._runner = Recorder()
+    solver.solve(0.1)
+    numbers = [[group for _, group in keys] for keys in rounds if keys]
+    assert any(max(groups) > 1 for groups in numbers)  # there are several
+    assert all(0 in groups for groups in numbers if max(groups) > 0) is together

@@ -176,7 +176,8 @@ class Dispatcher:
         Nothing here depends on who answers when.
         """
         found: list[Any] = [None] * len(parts)
-        stages = [stage(group) for (_, group), _ in parts]
+        shared = self.oracle.groups
+        stages = [stage(group) if shared(label) > 1 else 0 for (label, group), _ in parts]
         for current in sorted(set(stages)):
             self._settle(parts, [k for k, at in enumerate(stages) if at == current], found)
         return found
