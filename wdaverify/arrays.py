@@ -7,19 +7,11 @@ import numpy.typing as npt
 
 from wdaverify.errors import ProblemError
 
-__all__ = ["Bools", "Floats", "Integers", "floats", "freeze", "integers"]
+__all__ = ["Bools", "Floats", "Integers", "floats", "integers"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-
-def freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return ``array`` with its writeable flag cleared (a copy if it does not own its data)."""
-    if array.flags.writeable or array.base is not None:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
 
 
 def floats(

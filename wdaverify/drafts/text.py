@@ -28,8 +28,6 @@ __all__ = ["render_draft", "sizes"]
 MANY: Final = 50
 """Features up to which all are named."""
 
-_HEADS: Final = ("network ", "data ", "accuracy ", "Features: ")
-
 
 def render_draft(draft: Draft, network: str) -> str:
     """Return the text of `problem.toml`.
