@@ -50,6 +50,9 @@ class GroundNorm(ABC):
     def dual_direction(self, vector: Floats) -> Floats:
         """Return a ``u`` with norm at most 1 that maximises ``vector · u``, shape ``(n,)``."""
 
+    def check(self, features: int) -> None:  # noqa: B027  (most norms have nothing to say)
+        """Complain about a norm that is none on so many features; a plain one serves any number."""
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -171,6 +174,20 @@ class ScaledNorm(GroundNorm):
             )
         self.name, self.base, self.scales = name, plain, found  # type: ignore[misc]
         self.polyhedral = plain.polyhedral  # type: ignore[misc]
+
+    def check(self, features: int) -> None:
+        """Complain about another number of features.
+
+        Raises
+        ------
+        ProblemError
+            Names the norm and both numbers.
+        """
+        if len(self.scales) != features:
+            raise ProblemError(
+                f"norm {self.name}: {len(self.scales)} scales do not fit a network with "
+                f"{features} inputs"
+            )
 
     def length(self, vectors: Floats) -> Floats:  # noqa: D102
         return self.base.length(vectors * self.scales)

@@ -55,7 +55,8 @@ class Problem:
     ------
     ProblemError
         Wrong shapes, labels out of range, points outside the support (how many, the first, by
-        how much), negative or vanishing weights, no data, too few classes for the loss.
+        how much), negative or vanishing weights, no data, too few classes for the loss,
+        a norm with scales for another number of features.
     """
 
     network: ReLUNetwork
@@ -86,8 +87,10 @@ class Problem:
         support = (support or Box()).bind(network.features)
         _check_shapes(network, X, y, w)
         _check_values(network, y, w, loss)
+        cost = cost or TransportCost()
+        cost.norm.check(network.features)
         _check_inside(support, X)
-        values = (network, X, y, loss, cost or TransportCost(), support, w, name)
+        values = (network, X, y, loss, cost, support, w, name)
         for key, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, key, value)
 

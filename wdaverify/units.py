@@ -47,8 +47,6 @@ class Units:
 
         Raises
         ------
-        ProblemError
-            The norm has scales for another number of features.
         UnsupportedError
             A polytope, whose rounded rows need not contain the rounded samples.
         """
@@ -56,11 +54,6 @@ class Units:
         if not isinstance(norm, ScaledNorm):
             return cls(problem, None)
         scales, network = norm.scales, problem.network
-        if len(scales) != network.features:
-            raise ProblemError(
-                f"norm {norm.name}: {len(scales)} scales do not fit a network with "
-                f"{network.features} inputs"
-            )
         scaled = problem.replace(
             network=ReLUNetwork(
                 [network.weights[0] / scales, *network.weights[1:]], network.biases, network.slopes

@@ -91,7 +91,8 @@ class Sandwich:
     stopped
         Message of the limit that ended the work early, if any.
     cells
-        The activation cells, where the engine listed them.
+        The activation cells, where the engine listed them for this network (a norm with scales
+        lists those of the scaled one).
     """
 
     problem: Problem
@@ -200,7 +201,7 @@ def sandwich(  # noqa: PLR0913
             device=device, limits=limits, progress=progress, checkpoint=checkpoint,
         )  # fmt: skip
         restored = (replace(r, exact=r.exact and r.exact.restored(units)) for r in scaled.rows)
-        return replace(scaled, problem=problem, rows=tuple(restored))
+        return replace(scaled, problem=problem, rows=tuple(restored), cells=None)
     choice = choose_engine(problem, engine, cells)
     radii = [check_radius(radius) for radius in radii]
     options = {"engine": engine, "tolerance": tolerance}

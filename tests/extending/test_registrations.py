@@ -262,3 +262,42 @@ def test_the_command_line_finds_an_extension(tmp_path):
     assert lost.returncode == 2
     assert "none.py" in lost.stderr
     assert lost.stderr.count("\n") == 1
+
+
+SCALED = """
+import wdaverify as wv
+
+wv.register_norm(wv.ScaledNorm("tall", "linf", [1.0, 3.0]))
+wv.register_norm(wv.ScaledNorm("of-four", "l1", [1.0, 3.0, 1.0, 1.0]))
+"""
+
+
+def test_every_command_knows_a_registered_norm(tmp_path):
+    (tmp_path / "mine.py").write_text(SCALED)
+    moons, norm = "problems/moons", ("--samples", "5", "--norm", "tall")
+    data = ("--model", f"{moons}/network.onnx", "--data", f"{moons}/data.npz")
+    page = tmp_path / "page.html"
+    for line in (
+        ("verify", moons, *norm, "--report", str(page), "--plot", str(tmp_path / "a.png")),
+        ("curve", moons, *norm, "--plot", str(tmp_path / "c.png")),
+        ("new", str(tmp_path / "new"), *data, "--norm", "tall"),
+    ):
+        done = command(*line, extensions=str(tmp_path / "mine.py"))
+        assert done.returncode == 0, done.stderr
+    assert "tall" in page.read_text()
+    assert "<polygon" in page.read_text() or "<path" in page.read_text()  # cells are drawn
+
+
+@pytest.mark.parametrize("line", [("exact", "problems/moons"), ("new",)], ids=" ".join)
+def test_scales_for_other_features_are_refused(tmp_path, line):
+    (tmp_path / "mine.py").write_text(SCALED)
+    if line == ("new",):
+        moons = ROOT / "problems" / "moons"
+        line = ("new", tmp_path / "new", "--model", moons / "network.onnx")
+        line += ("--data", moons / "data.npz")
+    words = map(str, (*line, "--norm", "of-four"))
+    done = command(*words, extensions=str(tmp_path / "mine.py"))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "of-four" in done.stderr
+    assert not (tmp_path / "new").exists()

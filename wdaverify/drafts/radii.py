@@ -42,7 +42,7 @@ def guess_radii(points: Floats, labels: Integers, norm: GroundNorm) -> Guess[tup
     of = "" if len(which) == len(points) else f" (among {len(which)} samples)"
     rivals = rival_distances(points[which], labels[which], norm)
     half = float(np.median(rivals)) / 2 if len(rivals) else 0.0
-    name = _SYMBOLS[norm.name]
+    name = _SYMBOLS.get(norm.name, norm.name)
     if half > 0 and np.isfinite(half):
         why = (
             f"{_percent(SHARES)} of {half:.3g} (rounded), half the median {name} distance from a "

@@ -12,7 +12,7 @@ from wdaverify.arrays import Floats, Integers
 from wdaverify.errors import LimitReached, UnsupportedError
 from wdaverify.exact.curve import ValueCurve, value_curve
 from wdaverify.limits import Limits
-from wdaverify.loss import Hinge, Margin, ZeroOne
+from wdaverify.loss import ZeroOne
 from wdaverify.merging import Merge
 from wdaverify.problem import Problem
 from wdaverify.verification import Progress, Row, Sandwich
@@ -104,7 +104,7 @@ def read_curve(
 def _tolerance(result: Sandwich) -> float:
     """Return the tolerance of the run, or a coarser one where the value is curved."""
     problem = result.problem
-    flat = isinstance(problem.loss, Margin | Hinge) and problem.cost.norm.polyhedral
+    flat = problem.loss.piecewise_affine and problem.cost.norm.polyhedral
     asked = max([row.exact.tolerance for row in result.rows if row.exact], default=CURVED)
     if isinstance(problem.loss, ZeroOne) or (flat and problem.cost.order in (1.0, math.inf)):
         return asked
