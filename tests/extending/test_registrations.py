@@ -132,6 +132,16 @@ def test_a_norm(base):
 
     lower = on_a_grid(problem, margin, length)
     close(problem, lower, 3.0 * steepness())
+    exact = wv.solve(problem, radius=RADIUS)
+    found = wv.attack(problem, radius=RADIUS, seed=0)
+    for worst, value in ((exact.worst_case, exact.lower), (found.distribution, found.value)):
+        moves = length(worst.points - problem.points[worst.origin])  # in the user's units
+        assert moves @ worst.weights <= RADIUS * (1.0 + 1e-12)
+        assert np.abs(worst.points).max() <= 1.0
+        assert worst.risk(problem) == pytest.approx(value, abs=1e-12)
+    both = wv.sandwich(problem, [RADIUS])
+    (row,) = both.rows
+    np.testing.assert_array_equal(row.exact.worst_case.points, exact.worst_case.points)
     plain = question(cost=wv.TransportCost(base, order=1))
     assert wv.solve(plain, radius=RADIUS).lower > wv.solve(problem, radius=RADIUS).upper + 0.01
 
